@@ -1,0 +1,257 @@
+"""Any accepted input as one `Conversation`; the characters of its messages are the only coordinates."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ReetError
+from .records import Turn
+
+ROLES = ("system", "developer", "user", "assistant", "tool", "function", "document")
+_FORMS = (
+    "a string, a list of messages, {'messages': [...], 'query': ...} or {'context': ..., 'query': ..., 'history': [...]}"
+)
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message.
+
+    Attributes:
+        role: One of `ROLES`; `"document"` is text that nobody said.
+        text: The content as one string. Text parts of a multi-part content follow each other without separator.
+        name: The speaker's name or empty.
+        borders: Characters of `text` at which a further text part begins.
+        raw: The message exactly as it was given.
+    """
+
+    role: str
+    text: str
+    name: str = ""
+    borders: tuple[int, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def label(self) -> str:
+        """How the speaker is shown before the text: the name, else the role, nothing for documents."""
+        return "" if self.role == "document" else self.name or self.role
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """Ids of the tool calls that this message makes (a legacy `function_call` has the id of its name)."""
+        calls = self.raw.get("tool_calls") or ()
+        ids = tuple(str(call.get("id", "")) for call in calls if isinstance(call, Mapping))
+        legacy = self.raw.get("function_call")
+        return (*ids, str(legacy.get("name", ""))) if isinstance(legacy, Mapping) else ids
+
+    @property
+    def answers(self) -> str | None:
+        """Id of the tool call that this message answers, if it is a tool result."""
+        if self.role not in ("tool", "function"):
+            return None
+        return str(self.raw.get("tool_call_id") or self.name)
+
+    @property
+    def keeps_without_text(self) -> bool:
+        """Whether the message says something even with an empty text: tool calls, a tool result, an image."""
+        parts = self.raw.get("content")
+        other = isinstance(parts, list) and any(not _is_text_part(part) for part in parts)
+        return bool(self.calls) or self.answers is not None or other
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages in order and the form in which they came: `"text"`, `"context"` or `"messages"`."""
+
+    messages: tuple[Message, ...] = ()
+    form: str = "messages"
+
+    def extend(self, messages: Sequence[Message]) -> Conversation:
+        """A conversation with `messages` after the present ones."""
+        return Conversation((*self.messages, *messages), self.form)
+
+    def tool_group(self, number: int) -> int | None:
+        """Number of the message whose tool calls message `number` makes or answers, `None` outside tool use.
+
+        Results follow their call directly, as providers demand; a result without a call before it stands alone
+        in a group of its own.
+        """
+        message = self.messages[number]
+        if message.calls:
+            return number
+        if message.answers is None:
+            return None
+        first = number
+        while first > 0 and self.messages[first - 1].answers is not None:
+            first -= 1
+        return first - 1 if first > 0 and self.messages[first - 1].calls else first
+
+    def ages(self) -> list[int]:
+        """For each message the number of turns since: user messages after it; 0 for documents."""
+        ages: list[int] = []
+        after = 0
+        for message in reversed(self.messages):
+            ages.append(0 if message.role == "document" else after)
+            after += message.role == "user"
+        return ages[::-1]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be compressed, for which query, after which earlier turns."""
+
+    conversation: Conversation
+    query: str | None = None
+    history: tuple[Turn, ...] = ()
+
+
+def is_batch(inputs: Any) -> bool:
+    """Whether `inputs` is a list of inputs rather than one: any list or tuple that does not hold messages."""
+    if not isinstance(inputs, (list, tuple)):
+        return False
+    return bool(inputs) and not all(isinstance(item, Mapping) and "role" in item for item in inputs)
+
+
+def parse_request(inputs: Any) -> Request:
+    """The one request that `inputs` describes.
+
+    Args:
+        inputs: A string, a list of messages, `{"messages", "query", "history"}` or
+            `{"context", "query", "history"}` where the context is a string or a list of strings.
+
+    Raises:
+        ReetError: If `inputs` has another form, an unknown key or a message that cannot be read.
+    """
+    if isinstance(inputs, Conversation):
+        return Request(inputs)
+    if isinstance(inputs, str):
+        return Request(Conversation((_document(inputs, "input"),), "text"))
+    if isinstance(inputs, (list, tuple)):
+        return Request(Conversation(parse_messages(inputs)))
+    if not isinstance(inputs, Mapping):
+        raise ReetError(f"The input must be {_FORMS}, got {type(inputs).__name__}.")
+    if "role" in inputs:
+        return Request(Conversation(parse_messages([inputs])))
+    unknown = set(inputs) - {"messages", "context", "query", "history"}
+    if unknown or ("messages" in inputs) == ("context" in inputs):
+        raise ReetError(
+            f"The input must be {_FORMS}, got the keys {sorted(map(str, inputs))}; give exactly one of "
+            "'messages' and 'context', and nothing but 'query' and 'history' beside it."
+        )
+    query, history = parse_query(inputs.get("query")), parse_history(inputs.get("history") or ())
+    if "messages" in inputs:
+        return Request(Conversation(parse_messages(inputs["messages"])), query, history)
+    context = inputs["context"]
+    texts = [context] if isinstance(context, str) else context
+    if not isinstance(texts, (list, tuple)):
+        raise ReetError(f"`context` must be a string or a list of strings, got {type(context).__name__}.")
+    documents = tuple(_document(text, f"context[{number}]") for number, text in enumerate(texts))
+    return Request(Conversation(documents, "context"), query, history)
+
+
+def parse_query(query: Any) -> str | None:
+    """The query, `None` where there is none or it is blank.
+
+    Raises:
+        ReetError: If it is neither a string nor `None`.
+    """
+    if query is None:
+        return None
+    return _checked_text(query, "query").strip() or None
+
+
+def parse_history(history: Any) -> tuple[Turn, ...]:
+    """Earlier turns from a list of `{"query": str, "answer": str}`.
+
+    Raises:
+        ReetError: If an item has another form.
+    """
+    turns = []
+    if isinstance(history, (str, Mapping)) or not isinstance(history, Sequence):
+        raise ReetError(f"`history` must be a list of {{'query', 'answer'}}, got {type(history).__name__}.")
+    for number, item in enumerate(history):
+        if isinstance(item, Turn):
+            turns.append(item)
+            continue
+        if not isinstance(item, Mapping) or "query" not in item or set(item) - {"query", "answer"}:
+            raise ReetError(f"`history[{number}]` must be {{'query': str, 'answer': str}}, got {item!r:.200}.")
+        query = _checked_text(item["query"], f"history[{number}]['query']")
+        turns.append(Turn(query, _checked_text(item.get("answer") or "", f"history[{number}]['answer']")))
+    return tuple(turns)
+
+
+def parse_messages(messages: Any) -> tuple[Message, ...]:
+    """Messages of the OpenAI and Hugging Face chat format; the given objects are copied, never changed.
+
+    Raises:
+        ReetError: Naming the message's number and what is wrong with it.
+    """
+    if isinstance(messages, (str, Mapping)) or not isinstance(messages, Sequence):
+        raise ReetError(f"`messages` must be a list of messages, got {type(messages).__name__}.")
+    return tuple(_message(message, number) for number, message in enumerate(messages))
+
+
+def _message(message: Any, number: int) -> Message:
+    if isinstance(message, Message):
+        return message
+    if not isinstance(message, Mapping):
+        raise ReetError(f"`messages[{number}]` must be a dict with 'role' and 'content', got {message!r:.200}.")
+    role = message.get("role")
+    if role not in ROLES:
+        raise ReetError(f"`messages[{number}]['role']` must be one of {', '.join(ROLES)}, got {role!r}.")
+    text, borders = _content(message.get("content"), f"messages[{number}]['content']")
+    name = message.get("name") or ""
+    return Message(role, text, str(name), borders, copy.deepcopy(dict(message)))
+
+
+def _content(content: Any, where: str) -> tuple[str, tuple[int, ...]]:
+    """The text of a content and the borders between its text parts."""
+    if content is None:
+        return "", ()
+    if isinstance(content, str):
+        return _checked_text(content, where), ()
+    if not isinstance(content, (list, tuple)):
+        raise ReetError(f"`{where}` must be a string, a list of parts or None, got {type(content).__name__}.")
+    texts: list[str] = []
+    for number, part in enumerate(content):
+        if not isinstance(part, (Mapping, str)):
+            raise ReetError(f"`{where}[{number}]` must be a dict with 'type', got {part!r:.200}.")
+        if _is_text_part(part):
+            value = part if isinstance(part, str) else part.get("text")
+            texts.append(_checked_text(value, f"{where}[{number}]['text']"))
+    ends: list[int] = []
+    for text in texts[:-1]:
+        ends.append(len(text) + (ends[-1] if ends else 0))
+    return "".join(texts), tuple(ends)
+
+
+def _is_text_part(part: Any) -> bool:
+    return isinstance(part, str) or part.get("type", "text") in ("text", "input_text", "output_text")
+
+
+def text_part(part: Any) -> str | None:
+    """The text of a content part, `None` for an image, a file or any other part."""
+    if not _is_text_part(part):
+        return None
+    return part if isinstance(part, str) else part["text"]
+
+
+def _document(text: Any, where: str) -> Message:
+    checked = _checked_text(text, where)
+    return Message("document", checked, raw={"role": "document", "content": checked})
+
+
+def _checked_text(text: Any, where: str) -> str:
+    if not isinstance(text, str):
+        raise ReetError(f"`{where}` must be a string, got {type(text).__name__}; decode or convert it first.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ReetError(
+            f"`{where}` must be valid Unicode, but has a lone surrogate at character {error.start}; "
+            "decode the bytes with errors='replace' first."
+        ) from None
+    return text

@@ -1,0 +1,78 @@
+"""What users lose first, found by rules: names, numbers, dates, identifiers, addresses and stated constraints."""
+
+from __future__ import annotations
+
+import regex
+
+from .conversation import Conversation
+from .records import Mention
+from .segmentation import sentences
+
+_MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)(?:[a-z]{0,6})\.?"
+_CAPITALISED = r"\p{Lu}[\p{L}\p{M}]*+(?:['’.-]\p{L}[\p{L}\p{M}]*+)*+(?![-_]?\d)"
+_PATTERNS = (
+    ("URL", r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]"),
+    ("EMAIL", r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    ("PATH", r"(?<![\w/])(?:~|\.{1,2})?(?:/[\w.@+-]+){2,}/?|\b[A-Za-z]:\\[\w.\\ -]+"),
+    (
+        "DATE",
+        r"\b\d{4}-\d{2}-\d{2}(?:T[\d:.]+Z?)?\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b"
+        rf"|\b(?:\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?)?{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+\d{{4}})?\b"
+        rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:\s+\d{{4}})?\b|\b\d{{1,2}}:\d{{2}}(?:\s?[ap]\.?m\b\.?)?",
+    ),
+    ("IDENTIFIER", r"\bv\d+(?:\.\d+)+|\b(?=[\w#-]*\d)(?=[\w#-]*[A-Za-z])[A-Za-z0-9#]+(?:[-_][A-Za-z0-9]+)*\b|#\d+|\bv?\d+(?:\.\d+){2,}|\b\w+_\w+\b"),
+    ("NUMBER", r"[$€£¥]?\b\d+(?:[.,]\d+)*(?:\s?(?:%|percent|million|billion|[kKMG]B|km|kg|ms|GB|MB|°C|°F)(?!\w))?"),
+    ("NAME", rf"\b{_CAPITALISED}(?:[ \t]+(?:(?:of|the|de|van)[ \t]+)*{_CAPITALISED})*"),
+)
+_MENTION = regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS))
+_CONSTRAINT = regex.compile(
+    r"\b(?:always|never|must(?:n['’]t)?|do not|don['’]t|cannot|only use|make sure|at (?:most|least)|no more than)\b",
+    regex.IGNORECASE,
+)
+_SENTENCE_START = regex.compile(r"(?:^|[.!?:;\n\"“(\[]\s*|[-*]\s+)$")
+_INSTRUCTING = ("system", "developer", "user")
+
+
+def _matches(text: str) -> list[tuple[str, int, int]]:
+    found = []
+    for match in _MENTION.finditer(text):
+        kind = match.lastgroup or ""
+        if kind == "NAME" and " " not in match.group() and not _is_name(text, match):
+            continue
+        found.append((kind, match.start(), match.end()))
+    return found
+
+
+def _is_name(text: str, match: regex.Match) -> bool:
+    """Whether one capitalised word is a name: not at the start of a sentence, or in capitals throughout."""
+    word = match.group()
+    if len(word) > 1 and word.isupper():
+        return True
+    before = text[max(0, match.start() - 4) : match.start()]
+    return word != "I" and not word.startswith(("I'", "I’")) and not _SENTENCE_START.search(before)
+
+
+def mention_spans(text: str) -> list[tuple[int, int]]:
+    """Characters of the names, numbers, dates, identifiers and addresses in a text, in order, without overlap."""
+    return [(start, end) for _, start, end in _matches(text)]
+
+
+def find_mentions(conversation: Conversation) -> list[Mention]:
+    """Every mention and every stated constraint of a conversation, in order.
+
+    A constraint is a sentence of a system, developer or user message that says what must, must never or must always
+    be done. Types are `URL`, `EMAIL`, `PATH`, `DATE`, `IDENTIFIER`, `NUMBER`, `NAME` and `CONSTRAINT`.
+    """
+    return [m for number in range(len(conversation.messages)) for m in message_mentions(conversation, number)]
+
+
+def message_mentions(conversation: Conversation, number: int) -> list[Mention]:
+    """The mentions and constraints of message `number`."""
+    message = conversation.messages[number]
+    text = message.text
+    found = [Mention(text[start:end], kind, number, start, end) for kind, start, end in _matches(text)]
+    if message.role in _INSTRUCTING and _CONSTRAINT.search(text):
+        for start, end in sentences(text):
+            if _CONSTRAINT.search(text, start, end):
+                found.append(Mention(text[start:end], "CONSTRAINT", number, start, end))
+    return sorted(found, key=lambda mention: (mention.start, mention.end))

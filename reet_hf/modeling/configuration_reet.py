@@ -1,0 +1,64 @@
+"""Configuration of the REET models."""
+
+from __future__ import annotations
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+
+@strict
+class ReetConfig(PreTrainedConfig):
+    """Architecture of `ReetModel` and its heads.
+
+    Args:
+        encoder_config: Configuration of any encoder that `AutoModel` builds; a small BERT if left out.
+        projection_dim: Width of the cached token states; `None` keeps the encoder's own width and geometry.
+        token_dim: Width of the head's part that runs over every token at every turn.
+        unit_dim: Width of its part that runs over sentences.
+        window_tokens: Tokens of one encoder window, special tokens included.
+        query_tokens: Tokens of a query that are read, special tokens included.
+        max_turns: Ages, in turns, that are told apart; older messages share the last one.
+        history_turns: Earlier queries and answers the head attends to.
+        dropout: Dropout probability in the head.
+    """
+
+    model_type = "reet"
+    sub_configs = {"encoder_config": AutoConfig}
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    projection_dim: int | None = None
+    token_dim: int = 64
+    unit_dim: int = 192
+    window_tokens: int = 256
+    query_tokens: int = 64
+    max_turns: int = 64
+    history_turns: int = 5
+    dropout: float = 0.1
+
+    def __post_init__(self, **kwargs):
+        if self.encoder_config is None:
+            self.encoder_config = CONFIG_MAPPING["bert"]()
+        elif isinstance(self.encoder_config, dict):
+            fields = dict(self.encoder_config)
+            self.encoder_config = CONFIG_MAPPING[fields.pop("model_type", "bert")](**fields)
+        super().__post_init__(**kwargs)
+
+    @property
+    def width(self) -> int:
+        """Width of a token state."""
+        return self.projection_dim or self.encoder_config.hidden_size
+
+    def validate_sizes(self):
+        """Every size must be positive, and a window must fit the encoder's positions."""
+        for name in ("token_dim", "unit_dim", "window_tokens", "query_tokens", "max_turns"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.history_turns < 0 or (self.projection_dim is not None and self.projection_dim < 1):
+            raise ValueError("`history_turns` must be at least 0 and `projection_dim` at least 1 or None.")
+        positions = getattr(self.encoder_config, "max_position_embeddings", None)
+        if positions is not None and max(self.window_tokens, self.query_tokens) > positions:
+            raise ValueError(
+                f"`window_tokens` ({self.window_tokens}) and `query_tokens` ({self.query_tokens}) must not exceed "
+                f"the encoder's {positions} positions."
+            )

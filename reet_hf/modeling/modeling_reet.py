@@ -1,0 +1,207 @@
+"""REET models: a query-blind encoder whose token states are cached, and a turn-aware head over them.
+
+Late interaction follows ColBERT (arXiv:2004.12832): query and text meet only after the encoder. All scores are
+logits; higher means kept first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_reet import ReetConfig
+from .turn_head import TokenIndex, TurnContext, TurnHead, TurnScores, scoring_loss
+
+
+@dataclass
+class ReetModelOutput(ModelOutput):
+    """Token states of shape `(windows, tokens, width)`: what is cached for the life of a conversation."""
+
+    token_states: torch.FloatTensor | None = None
+
+
+@dataclass
+class ReetScoringOutput(ModelOutput):
+    """Scores of a batch of conversations, padded with zeros.
+
+    Attributes:
+        loss: Scalar, where labels were given.
+        prior: Query-blind importance, of shape `(conversations, tokens)`.
+        relevance: Relevance to each query, of shape `(conversations, queries, tokens)`.
+        importance: What selection uses, of shape `(conversations, queries, tokens)`.
+    """
+
+    loss: torch.FloatTensor | None = None
+    prior: torch.FloatTensor | None = None
+    relevance: torch.FloatTensor | None = None
+    importance: torch.FloatTensor | None = None
+
+
+class ReetPreTrainedModel(PreTrainedModel):
+    """Loading, saving and initialisation shared by all REET models."""
+
+    config_class = ReetConfig
+    base_model_prefix = "reet"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, TurnHead):
+            module.reset_parameters()
+
+
+class ReetModel(ReetPreTrainedModel):
+    """The encoder, and a projection of its states where the configuration asks for one."""
+
+    def __init__(self, config: ReetConfig) -> None:
+        super().__init__(config)
+        options = {}
+        encoder_class = AutoModel._model_mapping[type(config.encoder_config)]
+        if "add_pooling_layer" in inspect.signature(encoder_class.__init__).parameters:
+            options["add_pooling_layer"] = False
+        self.encoder = AutoModel.from_config(config.encoder_config, **options)
+        self.projection = (
+            nn.Linear(config.encoder_config.hidden_size, config.projection_dim) if config.projection_dim else None
+        )
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The encoder's word embeddings."""
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the encoder's word embeddings."""
+        self.encoder.set_input_embeddings(value)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs) -> ReetModelOutput:
+        """Token states of windows.
+
+        Args:
+            input_ids: Vocabulary ids with special tokens, of shape `(windows, tokens)`.
+            attention_mask: 1 for tokens, 0 for padding, of the same shape.
+        """
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return ReetModelOutput(token_states=self.projection(states) if self.projection is not None else states)
+
+
+class ReetForTokenScoring(ReetPreTrainedModel):
+    """Turn-aware importance of every token of conversations, for each of their queries."""
+
+    def __init__(self, config: ReetConfig) -> None:
+        super().__init__(config)
+        self.reet = ReetModel(config)
+        self.scorer = TurnHead(config)
+        self.post_init()
+
+    def index(self, token_states: torch.Tensor) -> TokenIndex:
+        """What the head reads of a token at every turn, computed once from states of shape `(tokens, width)`."""
+        return self.scorer.index(token_states)
+
+    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """States `(texts, tokens, width)` of short texts and their mean states `(texts, width)`."""
+        states = self.reet(input_ids, attention_mask).token_states
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        return states, (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+    def score(self, index: TokenIndex, context: TurnContext) -> TurnScores:
+        """Scores of one conversation's cached tokens for the queries of `context`."""
+        return self.scorer(index, context)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_positions: torch.Tensor,
+        token_units: torch.Tensor,
+        token_words: torch.Tensor,
+        token_rarity: torch.Tensor,
+        token_ages: torch.Tensor,
+        token_mentions: torch.Tensor,
+        query_ids: torch.Tensor | None = None,
+        query_words: torch.Tensor | None = None,
+        turn_ids: torch.Tensor | None = None,
+        turn_words: torch.Tensor | None = None,
+        turn_ages: torch.Tensor | None = None,
+        relevance_labels: torch.Tensor | None = None,
+        prior_labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> ReetScoringOutput:
+        """Scores of conversations, all windows of which are encoded in one pass.
+
+        Args:
+            input_ids: Windows of all conversations, of shape `(windows, window_tokens)`.
+            attention_mask: Of the same shape.
+            token_positions: Places of a conversation's tokens in the flattened windows, in reading order, -1 for
+                padding, of shape `(conversations, tokens)`; the other `token_*` arguments share the shape.
+            token_units: Sentence number of each token, never falling.
+            token_words: Word identities, 0 for none.
+            token_rarity: How rare the word is in its conversation, in [0, 1].
+            token_ages: Age of each token's message in turns.
+            token_mentions: 1 for tokens of names, numbers and the like.
+            query_ids: Queries, of shape `(conversations, queries, query_tokens)`, padded with -1; rows of -1 alone
+                are no query.
+            query_words: Word identities of the same shape.
+            turn_ids: Earlier queries with their answers, of shape `(conversations, turns, turn_tokens)`.
+            turn_words: Word identities of the same shape.
+            turn_ages: How many turns before each query an earlier turn was, 0 where it must not be seen, of shape
+                `(conversations, queries, turns)`.
+            relevance_labels: Targets in [0, 1], -1 for ignored, of shape `(conversations, queries, tokens)`.
+            prior_labels: Targets in [0, 1], -1 for ignored, of shape `(conversations, tokens)`.
+        """
+        states = self.reet(input_ids, attention_mask).token_states.flatten(0, 1)
+        queries = self._short_texts(query_ids)
+        turns = self._short_texts(turn_ids)
+        outputs, losses = [], []
+        for row, positions in enumerate(token_positions):
+            real = positions >= 0
+            context = TurnContext(
+                units=token_units[row][real],
+                words=token_words[row][real],
+                rarity=token_rarity[row][real],
+                ages=token_ages[row][real],
+                mentions=token_mentions[row][real],
+            )
+            if queries is not None:
+                context.add_queries(queries[0][row], query_ids[row], query_words[row])
+            if turns is not None and queries is not None:
+                context.add_turns(turns[1][row], turn_words[row], turn_ages[row])
+            scores = self.score(self.index(states[positions[real]]), context)
+            outputs.append(scores)
+            if relevance_labels is not None and prior_labels is not None:
+                targets = relevance_labels[row][:, real]
+                losses.append(scoring_loss(scores, context.units, targets, prior_labels[row][real]))
+        return ReetScoringOutput(
+            loss=torch.stack(losses).mean() if losses else None,
+            prior=_padded([scores.prior for scores in outputs], token_positions.shape[1]),
+            relevance=_padded([scores.relevance.T for scores in outputs], token_positions.shape[1]),
+            importance=_padded([scores.importance.T for scores in outputs], token_positions.shape[1]),
+        )
+
+    def _short_texts(self, ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """States and mean states of queries or turns given as `(conversations, texts, tokens)`, -1 for padding."""
+        if ids is None or ids.numel() == 0:
+            return None
+        flat = ids.flatten(0, 1)
+        mask = (flat >= 0).long()
+        padding = self.config.encoder_config.pad_token_id or 0
+        # a row of padding alone would make attention divide by zero; its first place is read and ignored
+        readable = mask.clone()
+        readable[:, 0] = 1
+        states, pooled = self.pooled(flat.where(flat >= 0, padding), readable)
+        return states.unflatten(0, ids.shape[:2]), pooled.unflatten(0, ids.shape[:2])
+
+
+class ReetForCompression(ReetForTokenScoring):
+    """All task heads on one encoder pass: what the pipelines load."""
+
+
+def _padded(rows: list[torch.Tensor], tokens: int) -> torch.Tensor:
+    """Rows of differing last length as one tensor, zeros behind each."""
+    return torch.stack([nn.functional.pad(row, (0, tokens - row.shape[-1])) for row in rows])

@@ -1,0 +1,285 @@
+"""The turn-aware head: importance of cached token states for a query, its history and the age of messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .configuration_reet import ReetConfig
+
+TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the match's rarity, rarity
+UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
+REFERENCE_WEIGHT = 0.2
+RANKING_WEIGHT = 0.5
+PRIOR_WEIGHT = 0.5
+
+
+@dataclass
+class TokenIndex:
+    """What the head reads of every token at every turn.
+
+    Attributes:
+        states: Token states scaled to length 1, of shape `(tokens, width)`.
+        keys: The head's own view of a state, of shape `(tokens, token_dim)`.
+        prior: Query-blind logit before age and rarity, of shape `(tokens,)`.
+    """
+
+    states: torch.Tensor
+    keys: torch.Tensor
+    prior: torch.Tensor
+
+
+@dataclass
+class TurnScores:
+    """Logits of one conversation: `prior` of shape `(tokens,)`, the others of shape `(tokens, queries)`."""
+
+    prior: torch.Tensor
+    relevance: torch.Tensor
+    importance: torch.Tensor
+
+
+@dataclass
+class TurnContext:
+    """What a turn adds to the cached states of one conversation.
+
+    Attributes:
+        units: Sentence number of each token, never falling, of shape `(tokens,)` as are the next four.
+        words: Word identities, 0 for none.
+        rarity: From 0 (a function word) to 1 (occurs once).
+        ages: Age of the token's message in turns.
+        mentions: 1 for tokens of names, numbers and the like.
+        query_states: Of shape `(queries, query_tokens, width)`, or `None` without a query.
+        query_mask: True for real query tokens, of shape `(queries, query_tokens)`.
+        query_words: Word identities of the same shape.
+        turn_states: Mean states of earlier turns, of shape `(turns, width)`.
+        turn_words: Word identities, of shape `(turns, turn_tokens)`.
+        turn_ages: Of shape `(queries, turns)`; 0 where the turn must not be seen.
+        previous: Importance in (0, 1) at the turn before the first query, of shape `(tokens,)`.
+    """
+
+    units: torch.Tensor
+    words: torch.Tensor
+    rarity: torch.Tensor
+    ages: torch.Tensor
+    mentions: torch.Tensor
+    query_states: torch.Tensor | None = None
+    query_mask: torch.Tensor | None = None
+    query_words: torch.Tensor | None = None
+    turn_states: torch.Tensor | None = None
+    turn_words: torch.Tensor | None = None
+    turn_ages: torch.Tensor | None = None
+    previous: torch.Tensor | None = None
+
+    def add_queries(self, states: torch.Tensor, ids: torch.Tensor, words: torch.Tensor) -> None:
+        """Queries in the order of their turns; ids are -1 where padded."""
+        self.query_states, self.query_mask, self.query_words = states, ids >= 0, words
+
+    def add_turns(self, states: torch.Tensor, words: torch.Tensor, ages: torch.Tensor) -> None:
+        """Earlier turns, each one mean state."""
+        self.turn_states, self.turn_words, self.turn_ages = states, words, ages
+
+
+class TurnHead(nn.Module):
+    """Prior, relevance and importance of tokens from cached states, in the encoder's own geometry.
+
+    A token sees the query through cosines in the encoder's space and through attention over the query's tokens.
+    Sentences then add what only they can tell (how much of the query they cover, and what their neighbours say), so
+    a token's logit is its own part plus its sentence's part.
+    """
+
+    def __init__(self, config: ReetConfig) -> None:
+        super().__init__()
+        width, narrow, wide = config.width, config.token_dim, config.unit_dim
+        self.max_turns = config.max_turns
+        self.key = nn.Linear(width, narrow)
+        self.query = nn.Linear(width, 2 * narrow)
+        self.history = nn.Linear(width, narrow)
+        self.turn_embedding = nn.Embedding(config.max_turns, narrow)
+        self.token_features = nn.Linear(TOKEN_FEATURES, narrow)
+        self.token_out = nn.Linear(narrow, 1)
+        self.unit_in = nn.Linear(narrow + UNIT_FEATURES, wide)
+        self.unit_neighbours = nn.Conv1d(wide, wide, kernel_size=5, padding=2, groups=wide)
+        self.unit_mix = nn.Linear(wide, wide)
+        self.unit_out = nn.Linear(wide + UNIT_FEATURES, 1)
+        self.prior_in = nn.Linear(width, wide)
+        self.prior_out = nn.Linear(wide, 1)
+        self.prior_features = nn.Linear(3, 1, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+        self.sharpness = nn.Parameter(torch.empty(2))
+        self.entity_gate = nn.Parameter(torch.empty(1))
+        self.compounding = nn.Parameter(torch.empty(1))
+        self.prior_weight = nn.Parameter(torch.empty(1))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start as a late-interaction ranker: cosines count, everything learned begins near zero."""
+        nn.init.orthogonal_(self.key.weight)
+        nn.init.zeros_(self.turn_embedding.weight)
+        for out in (self.token_out, self.prior_out, self.unit_out):
+            nn.init.normal_(out.weight, std=0.02)
+            nn.init.constant_(out.bias, -1.0)
+        self.unit_out.bias.zero_()
+        self.unit_out.weight[0, -UNIT_FEATURES:] = torch.tensor([4.0, 2.0, 1.0, 4.0, 0.0])
+        nn.init.zeros_(self.prior_features.weight)
+        self.sharpness.fill_(10.0)
+        self.entity_gate.fill_(0.3)
+        self.compounding.fill_(0.5)
+        self.prior_weight.fill_(0.3)
+
+    def index(self, token_states: torch.Tensor) -> TokenIndex:
+        """The query-independent part, computed once a token."""
+        prior = self.prior_out(self.dropout(functional.gelu(self.prior_in(token_states)))).squeeze(-1)
+        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), prior)
+
+    def forward(self, index: TokenIndex, context: TurnContext) -> TurnScores:
+        """Scores of one conversation; without queries relevance and importance have no columns."""
+        mentions = context.mentions.to(index.keys.dtype)
+        rarity = context.rarity.to(index.keys.dtype)
+        recency = 1.0 / (1.0 + context.ages.to(index.keys.dtype))
+        prior = index.prior + self.prior_features(torch.stack((rarity, mentions, recency), -1)).squeeze(-1)
+        if context.query_states is None:
+            empty = prior.new_zeros(len(prior), 0)
+            return TurnScores(prior, empty, empty)
+        relevance = self._relevance(index, context, rarity, mentions)
+        return TurnScores(prior, relevance, self._compound(relevance, prior, context.previous))
+
+    def _compound(self, relevance: torch.Tensor, prior: torch.Tensor, previous: torch.Tensor | None) -> torch.Tensor:
+        """Importance at each turn, which carries a share of the importance at the turn before."""
+        base = relevance + self.prior_weight * prior.unsqueeze(-1)
+        columns = []
+        for turn in range(base.shape[1]):
+            logit = base[:, turn] if previous is None else base[:, turn] + self.compounding * previous
+            columns.append(logit)
+            previous = torch.sigmoid(logit)
+        return torch.stack(columns, -1)
+
+    def _relevance(
+        self, index: TokenIndex, context: TurnContext, rarity: torch.Tensor, mentions: torch.Tensor
+    ) -> torch.Tensor:
+        mask = context.query_mask
+        directions = functional.normalize(context.query_states, dim=-1)
+        cosine = (index.states @ directions.flatten(0, 1).T).unflatten(1, mask.shape)
+        centre = functional.normalize((directions * mask.unsqueeze(-1)).sum(1), dim=-1)
+        centre_cosine = index.states @ centre.T
+
+        match = (context.words[:, None, None] == context.query_words) & (context.query_words != 0)
+        matched = match.any(-1).to(rarity.dtype)
+        best = cosine.masked_fill(~mask, -1.0).amax(-1)
+        weight = rarity.unsqueeze(-1).expand_as(matched)
+        features = torch.stack((best, centre_cosine, matched, matched * weight, weight), -1)
+
+        attention = (cosine * self.sharpness[0]).masked_fill(~mask, torch.finfo(cosine.dtype).min).softmax(-1)
+        mixed = torch.einsum("nkl,klh->nkh", attention, self.query(context.query_states))
+        shift, gain = mixed.chunk(2, -1)
+        ages = context.ages.clamp(0, self.max_turns - 1)
+        keys = (index.keys + self.turn_embedding(ages)).unsqueeze(1)
+        hidden = torch.addcmul(self.token_features(features) + shift, keys, 1 + gain)
+        references = matched
+        if context.turn_states is not None:
+            hidden = hidden + self._history(index, context)
+            references = references + _references(context)
+        gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * references)
+        hidden = self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1)
+        _, places, lengths = torch.unique_consecutive(context.units, return_inverse=True, return_counts=True)
+        evidence = (_segment(cosine, lengths, "max"), _segment(centre_cosine, lengths, "mean"))
+        coverage = _coverage(match, rarity, places, len(lengths))
+        unit_logit = self._units(_segment(hidden, lengths, "mean"), *evidence, coverage, lengths, mask)
+        return self.token_out(hidden).squeeze(-1) + unit_logit[places]
+
+    def _history(self, index: TokenIndex, context: TurnContext) -> torch.Tensor:
+        """What earlier turns add to each token, of shape `(tokens, queries, token_dim)`; a null turn takes the rest."""
+        directions = functional.normalize(context.turn_states, dim=-1)
+        seen = context.turn_ages > 0
+        weights = (index.states @ directions.T).unsqueeze(1) * self.sharpness[1]
+        weights = weights.masked_fill(~seen, torch.finfo(weights.dtype).min)
+        null = 0.3 * self.sharpness[1].expand(*weights.shape[:2], 1)
+        weights = torch.cat((weights, null), -1).softmax(-1)[..., :-1]
+        ages = context.turn_ages.clamp(0, self.max_turns - 1)
+        values = self.history(context.turn_states) + self.turn_embedding(ages)
+        return torch.einsum("nkt,kth->nkh", weights, values)
+
+    def _units(
+        self,
+        hidden: torch.Tensor,
+        cosine: torch.Tensor,
+        centre_cosine: torch.Tensor,
+        coverage: torch.Tensor,
+        lengths: torch.Tensor,
+        mask: torch.Tensor,
+    ) -> torch.Tensor:
+        """The sentence's part of the logits, of shape `(units, queries)`, from reductions over its tokens."""
+        weight = mask.to(cosine.dtype)
+        late_interaction = (cosine * weight).sum(-1) / weight.sum(-1).clamp(min=1)
+        sizes = torch.log1p(lengths.to(cosine.dtype)).unsqueeze(-1).expand_as(centre_cosine) / 5
+        features = torch.stack((late_interaction, coverage, coverage / sizes, centre_cosine, sizes), -1)
+        inner = functional.gelu(self.unit_in(torch.cat((hidden, features), -1)))
+        around = self.unit_neighbours(inner.permute(1, 2, 0)).permute(2, 0, 1)
+        inner = inner + functional.gelu(self.unit_mix(self.dropout(around)))
+        return self.unit_out(torch.cat((inner, features), -1)).squeeze(-1)
+
+
+def _coverage(match: torch.Tensor, rarity: torch.Tensor, places: torch.Tensor, units: int) -> torch.Tensor:
+    """Share of the query's words, weighted by rarity, that each unit names, of shape `(units, queries)`.
+
+    Args:
+        match: Whether a token's word is a query token's word, of shape `(tokens, queries, query_tokens)`.
+        rarity: Of shape `(tokens,)`. A query word that is nowhere in the conversation weighs nothing.
+        places: Unit of each token.
+        units: How many units there are.
+    """
+    token, query, word = match.nonzero(as_tuple=True)
+    weight = rarity.new_zeros(match.shape[1:])
+    weight[query, word] = rarity[token]
+    named = rarity.new_zeros(units, *match.shape[1:])
+    named[places[token], query, word] = 1.0
+    return (named * weight).sum(-1) / weight.sum(-1).clamp(min=1e-6)
+
+
+def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.Tensor:
+    """Values of shape `(tokens, ...)` reduced over consecutive units of `lengths` tokens."""
+    flat = values.flatten(1) if values.dim() > 1 else values.unsqueeze(-1)
+    reduced = torch.segment_reduce(flat.contiguous(), reduce, lengths=lengths, axis=0)
+    return reduced.unflatten(1, values.shape[1:]) if values.dim() > 2 else reduced.reshape(-1, *values.shape[1:])
+
+
+def _references(context: TurnContext) -> torch.Tensor:
+    """How many visible earlier turns name each token's word, of shape `(tokens, queries)`."""
+    same = (context.words[:, None, None] == context.turn_words) & (context.turn_words != 0)
+    seen = (context.turn_ages > 0).to(context.rarity.dtype)
+    return same.any(-1).to(seen.dtype) @ seen.T
+
+
+def scoring_loss(
+    scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor
+) -> torch.Tensor:
+    """Token cross-entropy on relevance and prior plus a softmax over sentences in which any gold sentence counts.
+
+    Args:
+        scores: Logits of one conversation.
+        units: Sentence number of each token.
+        relevance: Targets of shape `(queries, tokens)`, -1 for queries that are padding.
+        prior: Targets of shape `(tokens,)`.
+    """
+    used = (relevance >= 0).T
+    targets = relevance.T.clamp(min=0).to(scores.relevance.dtype)
+    entropy = functional.binary_cross_entropy_with_logits(scores.relevance, targets, reduction="none")
+    token_loss = (entropy * used).sum() / used.sum().clamp(min=1)
+    blind = prior >= 0
+    prior_loss = functional.binary_cross_entropy_with_logits(
+        scores.prior, prior.clamp(min=0).to(scores.prior.dtype), reduction="none"
+    )
+    prior_loss = (prior_loss * blind).sum() / blind.sum().clamp(min=1)
+
+    lengths = torch.unique_consecutive(units, return_counts=True)[1]
+    unit_logits = _segment(scores.importance, lengths, "mean")
+    gold = _segment(targets, lengths, "max")
+    gold = (gold >= 0.5 * gold.amax(0).clamp(min=1e-6)) & (gold > 0)
+    asked = gold.any(0)
+    log_share = unit_logits.log_softmax(0).masked_fill(~gold, torch.finfo(unit_logits.dtype).min)
+    ranking = -torch.logsumexp(log_share, 0).where(asked, 0.0)
+    ranking_loss = ranking.sum() / asked.sum().clamp(min=1)
+    return token_loss + RANKING_WEIGHT * ranking_loss + PRIOR_WEIGHT * prior_loss

@@ -1,0 +1,166 @@
+"""Frozen records that the stages hand to each other; all offsets are half-open characters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Span:
+    """Characters `start` to `end` (half-open) of the text of message number `message`."""
+
+    message: int
+    start: int
+    end: int
+
+    def overlaps(self, other: Span) -> bool:
+        """Whether the two spans share at least one character."""
+        return self.message == other.message and self.start < other.end and other.start < self.end
+
+    def contains(self, other: Span) -> bool:
+        """Whether every character of `other` lies in this span."""
+        return self.message == other.message and self.start <= other.start and other.end <= self.end
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Unit:
+    """A span that is kept or dropped as a whole.
+
+    `kind` is `"word"`, `"clause"`, `"sentence"`, `"message"`, or, for what is never cut, `"code"`, `"table"`,
+    `"json"` or `"tool"`. Units of one `group` are kept or dropped together (a tool call and its results).
+    """
+
+    message: int
+    start: int
+    end: int
+    kind: str = "sentence"
+    group: int | None = None
+
+    @property
+    def span(self) -> Span:
+        """The unit's place without its kind."""
+        return Span(self.message, self.start, self.end)
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Piece:
+    """A verbatim slice that was kept; `importance` lies in (0, 1), higher means kept first."""
+
+    message: int
+    start: int
+    end: int
+    importance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One occurrence in the text of something worth accounting for: a name, number, date, identifier, constraint."""
+
+    text: str
+    type: str
+    message: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Something mentioned, the messages it was mentioned in, and whether a mention was kept."""
+
+    text: str
+    type: str
+    turns: tuple[int, ...]
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is said of an entity at a span; `current` is false once a later value has superseded it."""
+
+    text: str
+    message: int
+    start: int
+    end: int
+    current: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Every detected name, number, identifier and constraint, each under exactly one of three headings."""
+
+    kept: tuple[Mention, ...] = ()
+    in_ledger: tuple[Mention, ...] = ()
+    dropped: tuple[Mention, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCounts:
+    """Tokens of the counting tokenizer, markers included; `compressed <= budget` always holds."""
+
+    original: int
+    compressed: int
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One earlier question of the conversation's user and, where known, its answer."""
+
+    query: str
+    answer: str = ""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What a compression returns; `text` and `messages` are two renderings of the same `pieces`."""
+
+    text: str
+    messages: tuple[Mapping[str, Any], ...]
+    pieces: tuple[Piece, ...]
+    tokens: TokenCounts
+    entities: tuple[Entity, ...] = ()
+    facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
+    receipt: Receipt = field(default_factory=Receipt)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same content as plain JSON types, with a `schema_version`."""
+        return {
+            "text": self.text,
+            "messages": [dict(message) for message in self.messages],
+            "pieces": [asdict(piece) for piece in self.pieces],
+            "tokens": asdict(self.tokens),
+            "entities": [{**asdict(entity), "turns": list(entity.turns)} for entity in self.entities],
+            "facts": {name: [asdict(fact) for fact in facts] for name, facts in self.facts.items()},
+            "receipt": {
+                heading: [asdict(mention) for mention in getattr(self.receipt, heading)]
+                for heading in ("kept", "in_ledger", "dropped")
+            },
+            "schema_version": SCHEMA_VERSION,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Compressed:
+        """The record that `to_dict` wrote.
+
+        Raises:
+            ValueError: If `data` carries another `schema_version`.
+        """
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise ValueError(
+                f"`data` must have schema_version {SCHEMA_VERSION}, got {data.get('schema_version')!r}; "
+                "read it with the version of reet-hf that wrote it."
+            )
+        headings = {name: tuple(Mention(**item) for item in data["receipt"][name]) for name in data["receipt"]}
+        return cls(
+            text=data["text"],
+            messages=tuple(data["messages"]),
+            pieces=tuple(Piece(**piece) for piece in data["pieces"]),
+            tokens=TokenCounts(**data["tokens"]),
+            entities=tuple(Entity(**{**item, "turns": tuple(item["turns"])}) for item in data["entities"]),
+            facts={name: tuple(Fact(**fact) for fact in facts) for name, facts in data["facts"].items()},
+            receipt=Receipt(**headings),
+        )

@@ -1,0 +1,1 @@
+"""Training and use of the turn-aware scorer."""

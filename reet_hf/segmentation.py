@@ -1,0 +1,265 @@
+"""Text to spans: blocks that are never cut, sentences, clauses and words, each with exact offsets.
+
+Sentence borders come from `sentencex` (Wikimedia), asked in the language of the text's script; word and grapheme
+borders are those of Unicode Annex 29 as the `regex` package implements them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import regex
+import sentencex
+
+from .conversation import Conversation, Message
+from .errors import ReetError
+from .records import Unit
+
+UNITS = ("word", "clause", "sentence", "message")
+MAX_SENTENCE = 1500  # characters; beyond it a "sentence" is a list or a transcript without punctuation
+
+_SCRIPT_LANGUAGE = (
+    (regex.compile(r"[\p{Hiragana}\p{Katakana}]"), "ja"),
+    (regex.compile(r"\p{Han}"), "zh"),
+    (regex.compile(r"\p{Hangul}"), "ko"),
+    (regex.compile(r"\p{Arabic}"), "ar"),
+    (regex.compile(r"\p{Devanagari}"), "hi"),
+    (regex.compile(r"\p{Bengali}"), "bn"),
+    (regex.compile(r"\p{Tamil}"), "ta"),
+    (regex.compile(r"\p{Armenian}"), "hy"),
+    (regex.compile(r"\p{Greek}"), "el"),
+    (regex.compile(r"\p{Cyrillic}"), "ru"),
+)
+_BREAK = regex.compile(r"[\r\n]")
+_ENUMERATOR = regex.compile(r"\s*\(?(?:\d{1,3}(?:\.\d{1,3})*|\p{L}|[ivxIVX]{1,5})[.)]\s*")
+_LINE = regex.compile(r"[^\r\n]*(?:\r\n|\n|\r|$)")
+_FENCE = regex.compile(r"[ ]{0,3}(`{3,}|~{3,})")
+_ITEM = regex.compile(r"\s*(?:[-*+•‣◦–]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S|\s*#{1,6}\s|\s*>")
+_CLAUSE_END = regex.compile(r"[,;:](?=\s)|[—–](?=\s|\p{L})|[，；：、،؛]")
+_CHUNK = regex.compile(r"\S+")
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_WORD_BORDER = regex.compile(r"(?w)\b")
+
+Offsets = tuple[int, int]
+
+
+def units(conversation: Conversation, unit: str, first_message: int = 0) -> list[Unit]:
+    """Units of the messages from number `first_message` on, in order, without surrounding white space.
+
+    Code, tables, JSON and tool calls with their results are one unit whatever `unit` asks for.
+
+    Args:
+        conversation: The messages.
+        unit: `"word"`, `"clause"`, `"sentence"` or `"message"`.
+        first_message: Where to start; earlier messages are left out.
+
+    Raises:
+        ReetError: If `unit` is none of these.
+    """
+    if unit not in UNITS:
+        raise ReetError(f"`unit` must be one of {', '.join(UNITS)} or auto, got {unit!r}.")
+    found: list[Unit] = []
+    for number in range(first_message, len(conversation.messages)):
+        message = conversation.messages[number]
+        group = conversation.tool_group(number)
+        if group is not None:
+            found.extend(Unit(number, start, end, "tool", group) for start, end in _whole(message))
+            continue
+        if unit == "message":
+            found.extend(Unit(number, start, end, "message") for start, end in _whole(message))
+            continue
+        for start, end, kind in blocks(message.text, message.borders):
+            if kind != "text":
+                found.append(Unit(number, start, end, kind))
+                continue
+            split = {"sentence": sentences, "clause": clauses, "word": words}[unit]
+            found.extend(Unit(number, start + a, start + b, unit) for a, b in split(message.text[start:end]))
+    return found
+
+
+def _whole(message: Message) -> Iterator[Offsets]:
+    """The parts of a message as they are; an empty message that carries tool calls has one empty span."""
+    parts = list(zip((0, *message.borders), (*message.borders, len(message.text)), strict=True))
+    kept = [part for part in parts if part[1] > part[0]]
+    yield from kept or ([(0, 0)] if message.keeps_without_text else [])
+
+
+def blocks(text: str, borders: tuple[int, ...] = ()) -> list[tuple[int, int, str]]:
+    """Consecutive `(start, end, kind)` stretches; `kind` is `"text"`, `"code"`, `"table"` or `"json"`.
+
+    Args:
+        text: The text of one message.
+        borders: Characters at which a new content part begins; no stretch crosses one.
+    """
+    found: list[tuple[int, int, str]] = []
+    for start, end in zip((0, *borders), (*borders, len(text)), strict=True):
+        part = text[start:end]
+        if _is_json(part):
+            found.append((*_trim(part, 0, len(part), start), "json"))
+            continue
+        found.extend((start + a, start + b, kind) for a, b, kind in _line_blocks(part))
+    return [block for block in found if block[1] > block[0]]
+
+
+def _is_json(text: str) -> bool:
+    head = text.strip()
+    if not head or (head[0], head[-1]) not in (("{", "}"), ("[", "]")):
+        return False
+    try:
+        json.loads(head)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _line_blocks(text: str) -> list[tuple[int, int, str]]:
+    """Stretches of lines of one kind: fenced code, pipe tables, and the text between them."""
+    if "|" not in text and "```" not in text and "~~~" not in text:
+        return [(0, len(text), "text")]
+    stretches: list[list] = []
+    fence = ""
+    for start, end in _lines(text):
+        line = text[start:end]
+        mark = _FENCE.match(line)
+        if fence:
+            kind = "code"
+            closing = mark is not None and mark.group(1).startswith(fence) and not line[mark.end() :].strip()
+            fence = "" if closing else fence
+            opens = False
+        elif mark:
+            kind, fence, opens = "code", mark.group(1), True
+        else:
+            kind, opens = ("table" if line.lstrip().startswith("|") and line.count("|") > 1 else "text"), False
+        if stretches and stretches[-1][2] == kind and not opens:
+            stretches[-1][1] = end
+        else:
+            stretches.append([start, end, kind])
+    return [(*_trim(text, start, end), kind) if kind != "text" else (start, end, kind) for start, end, kind in stretches]
+
+
+def _lines(text: str) -> list[Offsets]:
+    return [match.span() for match in _LINE.finditer(text) if match.end() > match.start()]
+
+
+def _trim(text: str, start: int, end: int, shift: int = 0) -> Offsets:
+    while start < end and text[start].isspace():
+        start += 1
+    while end > start and text[end - 1].isspace():
+        end -= 1
+    return start + shift, end + shift
+
+
+def _language(text: str) -> str:
+    if not text.isascii():
+        for pattern, language in _SCRIPT_LANGUAGE:
+            if pattern.search(text):
+                return language
+    return "en"
+
+
+def sentences(text: str) -> list[Offsets]:
+    """Sentence spans of running text, without surrounding white space.
+
+    A line break ends a sentence, except in hard-wrapped prose (lines of 40 to 100 characters of which at least one
+    continues in lower case). Sentences over 1,500 characters are cut at clauses, then at words.
+    """
+    found: list[Offsets] = []
+    for start, end in _paragraphs(text):
+        flat = _BREAK.sub(" ", text[start:end])
+        last = 0
+        for boundary in sentencex.get_sentence_boundaries(_language(flat), flat):
+            if _ENUMERATOR.fullmatch(flat, last, boundary["end_index"]):
+                continue
+            found.append((start + last, start + boundary["end_index"]))
+            last = boundary["end_index"]
+        if last < len(flat):
+            found.append((start + last, end))
+    trimmed = (_trim(text, start, end) for start, end in found)
+    return [part for start, end in trimmed if end > start for part in _bounded(text, start, end)]
+
+
+def _paragraphs(text: str) -> Iterator[Offsets]:
+    """Stretches in which a line break is no border: one line each, or a paragraph of hard-wrapped text."""
+    groups: list[list[Offsets]] = [[]]
+    for start, end in _lines(text):
+        if text[start:end].strip():
+            groups[-1].append((start, end))
+        elif groups[-1]:
+            groups.append([])
+    wrapped = _is_wrapped([[text[start:end].rstrip() for start, end in group] for group in groups])
+    for group in groups:
+        if wrapped and group and not any(_ITEM.match(text, *line) for line in group):
+            yield group[0][0], group[-1][1]
+        else:
+            yield from group
+
+
+def _is_wrapped(paragraphs: list[list[str]]) -> bool:
+    """Whether lines were broken at a margin: all but the last of a paragraph are of like length."""
+    inner = [len(line) for lines in paragraphs for line in lines[:-1]]
+    fitting = sum(40 <= length <= 100 for length in inner)
+    return bool(inner) and fitting >= 0.9 * len(inner) and any(
+        line[:1].islower() for lines in paragraphs for line in lines[1:]
+    )
+
+
+def _bounded(text: str, start: int, end: int) -> list[Offsets]:
+    if end - start <= MAX_SENTENCE:
+        return [(start, end)]
+    parts: list[Offsets] = []
+    for a, b in (piece for clause in _split_clauses(text, start, end) for piece in _split_words(text, *clause)):
+        if parts and b - parts[-1][0] <= MAX_SENTENCE // 2:
+            parts[-1] = (parts[-1][0], b)
+        else:
+            parts.append((a, b))
+    return parts
+
+
+def _split_words(text: str, start: int, end: int) -> list[Offsets]:
+    if end - start <= MAX_SENTENCE // 2:
+        return [(start, end)]
+    return [(start + a, start + b) for a, b in words(text[start:end])]
+
+
+def clauses(text: str) -> list[Offsets]:
+    """Clause spans: sentences cut after commas, semicolons, colons and dashes that end a stretch of 12 characters."""
+    return [clause for start, end in sentences(text) for clause in _split_clauses(text, start, end)]
+
+
+def _split_clauses(text: str, start: int, end: int) -> list[Offsets]:
+    found: list[Offsets] = []
+    last = start
+    for match in _CLAUSE_END.finditer(text, start, end):
+        minimum = 12 if text[match.start()].isascii() else 6
+        if match.end() - last >= minimum and end - match.end() >= minimum:
+            found.append(_trim(text, last, match.end()))
+            last = match.end()
+    found.append(_trim(text, last, end))
+    return [clause for clause in found if clause[1] > clause[0]]
+
+
+def words(text: str) -> list[Offsets]:
+    """Word spans: stretches without white space, cut further only in scripts that write without spaces.
+
+    So an identifier, a decimal number, a URL or an emoji with its modifiers is one word with its punctuation.
+    """
+    found: list[Offsets] = []
+    for match in _CHUNK.finditer(text):
+        if match.group().isascii() or not _UNSPACED.search(match.group()):
+            found.append(match.span())
+            continue
+        borders = [border.start() for border in _WORD_BORDER.finditer(text, match.start(), match.end())]
+        inner = sorted({match.start(), *borders, match.end()})
+        found.extend(_join_punctuation(text, list(zip(inner, inner[1:], strict=False))))
+    return found
+
+
+def _join_punctuation(text: str, spans: list[Offsets]) -> list[Offsets]:
+    joined: list[Offsets] = []
+    for start, end in spans:
+        if joined and not any(character.isalnum() for character in text[start:end]):
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined

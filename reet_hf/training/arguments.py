@@ -1,0 +1,64 @@
+"""What a training recipe says beside `TrainingArguments`, and how it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+from ..errors import ReetError
+
+
+@dataclass
+class ScorerArguments:
+    """Choices of `train/train_scorer.py` that `TrainingArguments` does not have.
+
+    Args:
+        encoder: Hub id or folder of the encoder to start from.
+        data: Folder of parquet files in the multi-turn schema.
+        mixture: File name (without ending) to passes over it in one epoch.
+        evaluation: File name to share of its rows used for evaluation during training.
+        model: Fields of `ReetConfig` that differ from their defaults.
+        encoder_dropout: Dropout inside the encoder; on a CPU it costs more time than it earns.
+        head_learning_rate: Learning rate of the head; `learning_rate` is the encoder's.
+        frozen: Parameters whose name holds one of these stay as they are.
+        max_tokens: Longest part of a context in one example.
+        max_questions: Questions of a context that share one encoder pass.
+        expect: Evaluation metrics that the finished run must reach, by name.
+        threads: CPU threads of each process; 0 leaves the choice to torch.
+    """
+
+    encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
+    data: str = ""
+    mixture: dict[str, float] = field(default_factory=dict)
+    evaluation: dict[str, float] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    encoder_dropout: float = 0.0
+    head_learning_rate: float = 5e-4
+    frozen: list[str] = field(default_factory=lambda: ["embeddings"])
+    max_tokens: int = 4096
+    max_questions: int = 16
+    expect: dict[str, float] = field(default_factory=dict)
+    threads: int = 0
+
+
+def read_recipe(argv: Sequence[str]) -> tuple[ScorerArguments, TrainingArguments]:
+    """The recipe named first in `argv`, changed by the `--name value` pairs after it.
+
+    Raises:
+        ReetError: If there is no recipe or the pairs cannot be read; `ValueError` for a name that is no option.
+    """
+    if not argv or argv[0].startswith("-"):
+        raise ReetError("Name a recipe first: train_scorer.py RECIPE.yaml --data FOLDER [--name value ...].")
+    if len(argv) % 2 == 0 or not all(name.startswith("--") for name in argv[1::2]):
+        raise ReetError(f"After the recipe come pairs `--name value`, got {list(argv[1:])}.")
+    options = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+    options |= {name[2:]: yaml.safe_load(value) for name, value in zip(argv[1::2], argv[2::2], strict=True)}
+    scorer, training = HfArgumentParser((ScorerArguments, TrainingArguments)).parse_dict(options)
+    if not scorer.data:
+        raise ReetError("`data` must be a folder of multi-turn parquet files: add --data FOLDER.")
+    return scorer, training

@@ -1,0 +1,50 @@
+"""The Trainer of the scorer: two learning rates, and an evaluation that keeps one number a query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import Trainer
+
+from .metrics import kept_evidence
+
+
+class ScoringTrainer(Trainer):
+    """A `Trainer` for `ReetForTokenScoring` and its subclasses.
+
+    Args:
+        head_learning_rate: Learning rate of everything outside the backbone; `args.learning_rate` is the backbone's.
+    """
+
+    def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.args.remove_unused_columns = False  # examples are records, not columns
+        self.model_accepts_loss_kwargs = False  # the loss is a mean: accumulation must divide it
+        self.head_learning_rate = head_learning_rate
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW with the backbone and the rest as two parameter groups."""
+        if self.optimizer is None:
+            named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+            backbone = [p for name, p in named if name.startswith("reet.")]
+            rest = [p for name, p in named if not name.startswith("reet.")]
+            groups = [
+                {"params": backbone, "lr": self.args.learning_rate},
+                {"params": rest, "lr": self.head_learning_rate},
+            ]
+            self.optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
+        return self.optimizer
+
+    def prediction_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """The loss, and `kept_evidence` both as prediction and as label: nothing ragged is gathered."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            outputs = model(**inputs)
+        loss = outputs.loss.detach()
+        if prediction_loss_only:
+            return loss, None, None
+        kept = kept_evidence(outputs.importance, inputs["relevance_labels"], inputs["token_units"])
+        return loss, kept, kept

@@ -1,0 +1,189 @@
+"""Messages as tokens, and the windows in which the encoder reads them.
+
+Windows fill greedily at message and sentence borders. A window is final once the next sentence did not fit, so a
+conversation that grew message by message has the windows of one made at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import segmentation
+from .conversation import Conversation
+from .lexicon import word_identity
+from .mentions import mention_spans
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """One row per token of the encoder's tokenizer, in reading order; every field has the same length.
+
+    Attributes:
+        ids: Vocabulary ids, no special tokens.
+        messages: Number of the token's message.
+        starts: First character in that message; -1 for the tokens of a speaker label.
+        ends: Character after the last one; -1 for labels.
+        units: Number of the sentence the token lies in, counted over the whole conversation.
+        words: Identity of the word (`lexicon.word_identity`), 0 where it carries no content.
+        mentions: 1 where the token belongs to a name, number, date, identifier or the like.
+    """
+
+    ids: np.ndarray
+    messages: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    units: np.ndarray
+    words: np.ndarray
+    mentions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def extend(self, other: TokenTable) -> TokenTable:
+        """The rows of both, `other` after these."""
+        return TokenTable(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in _COLUMNS))
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[tuple[int, ...]]) -> TokenTable:
+        """A table of `(id, message, start, end, unit, word, mention)` rows."""
+        columns = np.array(rows, dtype=np.int64).reshape(-1, len(_COLUMNS))
+        return cls(*columns.T.copy())
+
+
+_COLUMNS = tuple(TokenTable.__dataclass_fields__)
+
+
+def tokenize(conversation: Conversation, tokenizer: Any, first_message: int = 0, first_unit: int = 0) -> TokenTable:
+    """The tokens of the messages from number `first_message` on.
+
+    Args:
+        conversation: The messages.
+        tokenizer: A fast Hugging Face tokenizer, the encoder's own.
+        first_message: Where to start.
+        first_unit: Number of the first sentence.
+    """
+    rows: list[tuple[int, ...]] = []
+    unit = first_unit
+    messages = conversation.messages[first_message:]
+    texts = [part for message in messages for part in (_label(message), message.text)]
+    encodings = tokenizer(texts, add_special_tokens=False, verbose=False).encodings if texts else []
+    for offset, message in enumerate(messages):
+        number = first_message + offset
+        label, body = encodings[2 * offset], encodings[2 * offset + 1]
+        identities = _word_identities(_label(message), label)
+        rows.extend(
+            (token, number, -1, -1, unit, identity, 1) for token, identity in zip(label.ids, identities, strict=True)
+        )
+        borders = sentence_borders(message.text, message.borders)
+        rows.extend(_body_rows(message.text, body, number, unit, borders))
+        unit += max(len(borders), 1)
+    return TokenTable.from_rows(rows)
+
+
+def sentence_borders(text: str, part_borders: tuple[int, ...] = ()) -> list[int]:
+    """First characters of the sentences and blocks of a text, in order."""
+    starts: list[int] = []
+    for start, end, kind in segmentation.blocks(text, part_borders):
+        if kind == "text":
+            starts.extend(start + a for a, _ in segmentation.sentences(text[start:end]))
+        else:
+            starts.append(start)
+    return starts
+
+
+def _label(message: Any) -> str:
+    return f"{message.label}:" if message.label else ""
+
+
+def _body_rows(text: str, encoding: Any, number: int, unit: int, borders: list[int]) -> list[tuple[int, ...]]:
+    offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    sentence = np.maximum(np.searchsorted(np.array(borders or [0]), offsets[:, 0], side="right") - 1, 0) + unit
+    mentioned = np.zeros(len(text) + 1, dtype=np.int64)
+    for start, end in mention_spans(text):
+        mentioned[start:end] = 1
+    words = _word_identities(text, encoding)
+    return [
+        (token, number, start, end, place, word, mentioned[start])
+        for token, (start, end), place, word in zip(
+            encoding.ids, offsets.tolist(), sentence.tolist(), words, strict=True
+        )
+    ]
+
+
+def _word_identities(text: str, encoding: Any) -> list[int]:
+    """Identity of the whole word that each token is part of."""
+    identities: list[int] = []
+    numbers, offsets = encoding.word_ids, encoding.offsets
+    first = 0
+    while first < len(numbers):
+        last = first
+        while last + 1 < len(numbers) and numbers[last + 1] == numbers[first] and numbers[first] is not None:
+            last += 1
+        identity = word_identity(text[offsets[first][0] : offsets[last][1]])
+        identities.extend([identity] * (last - first + 1))
+        first = last + 1
+    return identities
+
+
+def special_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and after a single text."""
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    framed = tokenizer("a", add_special_tokens=True).input_ids
+    first = framed.index(bare[0])
+    return list(framed[:first]), list(framed[first + len(bare) :])
+
+
+def query_tokens(text: str, tokenizer: Any, limit: int) -> tuple[list[int], list[int]]:
+    """Vocabulary ids and word identities of a query, special tokens included, of at most `limit` tokens.
+
+    A longer query keeps its beginning and its end: what is asked mostly stands at one of them.
+    """
+    encoding = tokenizer([text], add_special_tokens=False, verbose=False).encodings[0]
+    ids, words = list(encoding.ids), _word_identities(text, encoding)
+    before, after = special_frame(tokenizer)
+    room = limit - len(before) - len(after)
+    if len(ids) > room:
+        head = room // 2
+        ids, words = ids[:head] + ids[head - room :], words[:head] + words[head - room :]
+    return before + ids + after, [0] * len(before) + words + [0] * len(after)
+
+
+def plan_windows(units: Sequence[int], capacity: int, start: int = 0) -> list[tuple[int, int]]:
+    """Half-open token ranges of the windows that cover tokens `start` to the end.
+
+    Args:
+        units: Sentence number of every token, never falling.
+        capacity: Tokens a window holds, special tokens not counted; a longer sentence is cut at it.
+        start: First token of the first window: the end of the last final window.
+    """
+    total = len(units)
+    borders = np.flatnonzero(np.diff(np.asarray(units)[start:], prepend=-1)) + start
+    ends = [*borders[1:].tolist(), total] if total > start else []
+    windows: list[tuple[int, int]] = []
+    first = last = start
+    for end in ends:
+        if end - first > capacity and last > first:
+            windows.append((first, last))
+            first = last
+        while end - first > capacity:
+            windows.append((first, first + capacity))
+            first += capacity
+        last = end
+    if last > first:
+        windows.append((first, last))
+    return windows
+
+
+def rarity(words: np.ndarray) -> np.ndarray:
+    """How rare each token's word is in its conversation, from 0 (carries no content) to 1 (occurs once).
+
+    Args:
+        words: Word identities, of shape `(tokens,)`.
+    """
+    _, places, counts = np.unique(words, return_inverse=True, return_counts=True)
+    shares = 1.0 - np.log(counts[places]) / np.log(max(len(words), 2))
+    return np.where(words == 0, 0.0, shares).astype(np.float32)

@@ -1,0 +1,99 @@
+"""Train the turn-aware scorer: accelerate launch train/train_scorer.py train/recipes/reet-base.yaml --data FOLDER"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
+
+import reet_hf
+from reet_hf import ReetConfig, ReetForCompression
+from reet_hf.scoring.collator import ScoringCollator
+from reet_hf.training.arguments import ScorerArguments, read_recipe
+from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
+from reet_hf.training.metrics import scoring_metrics
+from reet_hf.training.trainer import ScoringTrainer
+
+
+def build_model(arguments: ScorerArguments) -> ReetForCompression:
+    """A model whose encoder is the pretrained one and whose head is new."""
+    dropout = {
+        "hidden_dropout_prob": arguments.encoder_dropout,
+        "attention_probs_dropout_prob": arguments.encoder_dropout,
+    }
+    encoder_config = AutoConfig.from_pretrained(arguments.encoder, **dropout)
+    model = ReetForCompression(ReetConfig(encoder_config=encoder_config, **arguments.model))
+    pretrained = AutoModel.from_pretrained(arguments.encoder, dtype=torch.float32)
+    wanted = model.reet.encoder.state_dict()
+    model.reet.encoder.load_state_dict({k: v for k, v in pretrained.state_dict().items() if k in wanted})
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = not any(part in name for part in arguments.frozen)
+    return model
+
+
+def save(trainer: ScoringTrainer, arguments: ScorerArguments, metrics: dict) -> None:
+    """Half-precision weights, tokenizer, and how they were made."""
+    folder = Path(trainer.args.output_dir)
+    model = trainer.accelerator.unwrap_model(trainer.model).half()
+    model.save_pretrained(folder)
+    trainer.processing_class.save_pretrained(folder)
+    record = {
+        "command": shlex.join(["accelerate", "launch", *_public(sys.argv)]),
+        "encoder": Path(arguments.encoder).name if Path(arguments.encoder).exists() else arguments.encoder,
+        "recipe": {k: v for k, v in vars(arguments).items() if k not in ("data", "encoder", "threads")},
+        "seed": trainer.args.seed,
+        "processes": trainer.args.world_size,
+        "steps": trainer.state.global_step,
+        "runtime_seconds": metrics.get("train_runtime"),
+        "data_fingerprint": fingerprint(arguments.data, list(arguments.mixture)),
+        "metrics": {k: v for k, v in metrics.items() if k.startswith(("eval_", "train_loss"))},
+        "versions": {"reet_hf": reet_hf.__version__, "torch": torch.__version__},
+    }
+    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _public(argv: list[str]) -> list[str]:
+    """The command line with folders of this machine replaced by what they stand for."""
+    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT"}
+    shown = ["train/train_scorer.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
+    return [names.get(shown[place - 1], word) for place, word in enumerate(shown)]
+
+
+def main(argv: list[str]) -> None:
+    """Parse, read data, build, train, evaluate, save."""
+    arguments, training = read_recipe(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    set_seed(training.seed)
+    tokenizer = AutoTokenizer.from_pretrained(arguments.encoder)
+    model = build_model(arguments)
+    files = read_files(arguments.data, sorted({*arguments.mixture, *arguments.evaluation}))
+    limits = {"max_tokens": arguments.max_tokens, "max_questions": arguments.max_questions, "seed": training.seed}
+    trainer = ScoringTrainer(
+        model=model,
+        args=training,
+        train_dataset=ScoringDataset(files, tokenizer, arguments.mixture, **limits),
+        eval_dataset=ScoringDataset(files, tokenizer, arguments.evaluation, vary=False, **limits),
+        data_collator=ScoringCollator(
+            tokenizer, model.config.window_tokens, model.config.query_tokens, model.config.history_turns
+        ),
+        processing_class=tokenizer,
+        compute_metrics=scoring_metrics,
+        head_learning_rate=arguments.head_learning_rate,
+    )
+    result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    metrics = {**result.metrics, **trainer.evaluate()}
+    if trainer.is_world_process_zero():
+        save(trainer, arguments, metrics)
+        print(json.dumps(metrics, indent=2))
+    missed = {name: metrics.get(name) for name, floor in arguments.expect.items() if metrics.get(name, 0) < floor}
+    if missed:
+        sys.exit(f"The run missed what its recipe expects: {missed}, expected {arguments.expect}.")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
