@@ -1,6 +1,29 @@
-"""REET: relevance-engineered efficient tokens, context compression for LLM conversations."""
+"""REET: relevance-engineered efficient tokens, context compression for LLM conversations.
 
+Importing the package registers its configuration, models and pipelines with `transformers`.
+"""
+
+from .compressor import Compressor
+from .errors import ReetError
 from .modeling.configuration_reet import ReetConfig
 from .modeling.modeling_reet import ReetForCompression, ReetForTokenScoring, ReetModel
+from .pipelines.compression import ReetCompressionPipeline
+from .records import Compressed
+from .registration import register
+from .session import Session
 
 __version__ = "0.1.0"
+__all__ = [
+    "Compressed",
+    "Compressor",
+    "ReetCompressionPipeline",
+    "ReetConfig",
+    "ReetError",
+    "ReetForCompression",
+    "ReetForTokenScoring",
+    "ReetModel",
+    "Session",
+    "__version__",
+]
+
+register()

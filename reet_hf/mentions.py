@@ -20,7 +20,10 @@ _PATTERNS = (
         rf"|\b(?:\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?)?{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+\d{{4}})?\b"
         rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:\s+\d{{4}})?\b|\b\d{{1,2}}:\d{{2}}(?:\s?[ap]\.?m\b\.?)?",
     ),
-    ("IDENTIFIER", r"\bv\d+(?:\.\d+)+|\b(?=[\w#-]*\d)(?=[\w#-]*[A-Za-z])[A-Za-z0-9#]+(?:[-_][A-Za-z0-9]+)*\b|#\d+|\bv?\d+(?:\.\d+){2,}|\b\w+_\w+\b"),
+    (
+        "IDENTIFIER",
+        r"\bv\d+(?:\.\d+)+|\b(?=[\w#-]*\d)(?=[\w#-]*[A-Za-z])[A-Za-z0-9#]+(?:[-_][A-Za-z0-9]+)*\b|#\d+|\bv?\d+(?:\.\d+){2,}|\b\w+_\w+\b",
+    ),
     ("NUMBER", r"[$€£¥]?\b\d+(?:[.,]\d+)*(?:\s?(?:%|percent|million|billion|[kKMG]B|km|kg|ms|GB|MB|°C|°F)(?!\w))?"),
     ("NAME", rf"\b{_CAPITALISED}(?:[ \t]+(?:(?:of|the|de|van)[ \t]+)*{_CAPITALISED})*"),
 )

@@ -135,7 +135,9 @@ def _line_blocks(text: str) -> list[tuple[int, int, str]]:
             stretches[-1][1] = end
         else:
             stretches.append([start, end, kind])
-    return [(*_trim(text, start, end), kind) if kind != "text" else (start, end, kind) for start, end, kind in stretches]
+    return [
+        (*_trim(text, start, end), kind) if kind != "text" else (start, end, kind) for start, end, kind in stretches
+    ]
 
 
 def _lines(text: str) -> list[Offsets]:
@@ -199,8 +201,10 @@ def _is_wrapped(paragraphs: list[list[str]]) -> bool:
     """Whether lines were broken at a margin: all but the last of a paragraph are of like length."""
     inner = [len(line) for lines in paragraphs for line in lines[:-1]]
     fitting = sum(40 <= length <= 100 for length in inner)
-    return bool(inner) and fitting >= 0.9 * len(inner) and any(
-        line[:1].islower() for lines in paragraphs for line in lines[1:]
+    return (
+        bool(inner)
+        and fitting >= 0.9 * len(inner)
+        and any(line[:1].islower() for lines in paragraphs for line in lines[1:])
     )
 
 

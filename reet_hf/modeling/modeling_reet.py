@@ -157,7 +157,8 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         """
         states = self.reet(input_ids, attention_mask).token_states.flatten(0, 1)
         queries = self._short_texts(query_ids)
-        turns = self._short_texts(turn_ids)
+        with torch.no_grad():  # turns only point; what a query asks for trains the encoder through the query itself
+            turns = self._short_texts(turn_ids)
         outputs, losses = [], []
         for row, positions in enumerate(token_positions):
             real = positions >= 0

@@ -253,9 +253,7 @@ def _references(context: TurnContext) -> torch.Tensor:
     return same.any(-1).to(seen.dtype) @ seen.T
 
 
-def scoring_loss(
-    scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor
-) -> torch.Tensor:
+def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
     """Token cross-entropy on relevance and prior plus a softmax over sentences in which any gold sentence counts.
 
     Args:

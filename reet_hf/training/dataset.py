@@ -35,15 +35,15 @@ def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, Rows]:
         found[name] = pq.read_table(path).to_pylist()
         for row in found[name]:
             if "research" in row["license"].lower() or "-nc" in row["license"].lower():
-                raise ReetError(f"{path.name}: row {row['id']} is licensed {row['license']!r}, not for shipped weights.")
+                raise ReetError(
+                    f"{path.name}: row {row['id']} is licensed {row['license']!r}, not for shipped weights."
+                )
     return found
 
 
 def fingerprint(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of each file, as the first 16 hexadecimal digits."""
-    return {
-        name: hashlib.sha256((Path(folder) / f"{name}.parquet").read_bytes()).hexdigest()[:16] for name in names
-    }
+    return {name: hashlib.sha256((Path(folder) / f"{name}.parquet").read_bytes()).hexdigest()[:16] for name in names}
 
 
 class ScoringDataset(Dataset):

@@ -1,13 +1,13 @@
 """Rows from CUAD, the Contract Understanding Atticus Dataset: the clauses of contracts that lawyers look for.
 
-Source: the JSON of https://github.com/TheAtticusProject/cuad (`data.zip`: `train_separate_questions.json` and
-`test.json`), or the mirror `theatticusproject/cuad-qa` on the Hub. Licence: CC BY 4.0, attribution to The Atticus
-Project. Paper: Hendrycks, Burns, Chen and Ball, "CUAD: An Expert-Annotated NLP Dataset for Legal Contract
-Review", NeurIPS 2021, https://arxiv.org/abs/2103.06268.
+Source: the JSON of https://github.com/TheAtticusProject/cuad (`data.zip`: `train_separate_questions.json`
+and `test.json`), or the mirror `theatticusproject/cuad-qa` on the Hub. Licence: CC BY 4.0, attribution to
+The Atticus Project. Paper: Hendrycks, Burns, Chen and Ball, "CUAD: An Expert-Annotated NLP Dataset for
+Legal Contract Review", NeurIPS 2021, https://arxiv.org/abs/2103.06268.
 
-A row is a contract, one message per block between blank lines; a contract of more than 4,500 words is cut into
-windows of about 3,000. A question is the type of a clause and its published description; clauses that a contract
-or window lacks are not asked for. The evidence is the sentence around each answer.
+A row is a contract, one message per block between blank lines; a contract of more than 4,500 words is cut
+into windows of about 3,000. A question is the type of a clause and its published description; clauses that
+a contract or window lacks are not asked for. The evidence is the sentence around each answer.
 
     python -m train.data.cuad --split train --output cuad-train.parquet
 """
@@ -75,9 +75,12 @@ def _clauses(contract: Iterable[Record]) -> dict[str, list[Border]]:
     """Where in the contract each question is answered: the training file has one record per answer."""
     clauses: dict[str, list[Border]] = {}
     for record in contract:
-        found = clauses.setdefault(record["question"], [])
+        found, context = clauses.setdefault(record["question"], []), record["context"]
         for text, start in zip(record["answers"]["text"], record["answers"]["answer_start"], strict=True):
-            border = spans.trim(record["context"], (start, start + len(text)))
+            border = spans.trim(context, (start, start + len(text)))
+            if context[start : start + len(text)] != text:
+                rule = f"answer_start {start} must be where the answer {text[:80]!r} stands in its context"
+                raise ValueError(f"record {record['id']!r}: {rule}, but there is {context[start : start + 80]!r}")
             if border not in found and border[0] < border[1]:
                 found.append(border)
     return clauses
@@ -102,8 +105,7 @@ def _questions(context: str, blocks: list[Border], clauses: dict[str, list[Borde
     """The questions that these blocks answer, in the order of their first answers."""
     first, last = blocks[0][0], blocks[-1][1]
     inside = {
-        question: [border for border in borders if first <= border[0] < last]
-        for question, borders in clauses.items()
+        question: [border for border in borders if first <= border[0] < last] for question, borders in clauses.items()
     }
     answered = [question for question, borders in inside.items() if borders]
     for question in sorted(answered, key=lambda question: min(inside[question])):

@@ -1,13 +1,13 @@
 """Rows from FairytaleQA: questions that education experts asked about fairy tales.
 
-Source: `WorkInTheDark/FairytaleQA` on the Hub, whose text is in lower case with spaces around punctuation, without
-the sections that no question is about; or a clone of https://github.com/uci-soe/FairytaleQAData, which has the
-tales as they were written, all sections and all answers. Licence: Apache-2.0. Paper: Xu et al., "Fantastic
-Questions and Where to Find Them: FairytaleQA - An Authentic Dataset for Narrative Comprehension", ACL 2022,
-https://arxiv.org/abs/2203.13947.
+Source: `WorkInTheDark/FairytaleQA` on the Hub, whose text is in lower case with spaces around punctuation,
+without the sections that no question is about; or a clone of https://github.com/uci-soe/FairytaleQAData,
+which has the tales as they were written, all sections and all answers. Licence: Apache-2.0. Paper: Xu et
+al., "Fantastic Questions and Where to Find Them: FairytaleQA - An Authentic Dataset for Narrative
+Comprehension", ACL 2022, https://arxiv.org/abs/2203.13947.
 
-A row is a tale, one message per section. The evidence of a question is its section, or several. An answer that
-stands there word for word makes the question extractive; otherwise it is abstractive.
+A row is a tale, one message per section. The evidence of a question is its section, or several. An answer
+that stands there word for word makes the question extractive; otherwise it is abstractive.
 
     python -m train.data.fairytaleqa --split train --output fairytaleqa-train.parquet
 """
@@ -93,8 +93,8 @@ def _place(answer: str, inside: list[int], sections: list[str]) -> tuple[str, sp
 def _sections(tale: list[Record]) -> list[str]:
     """The sections of a tale in order.
 
-    On the Hub a question about several sections has them joined. What such a text has besides the sections that
-    other questions are about is a section too, and stands before the known one that follows it there.
+    On the Hub a question about several sections has them joined. What such a text has besides the sections
+    that other questions are about is a section too, and stands before the known one that follows it there.
     """
     if "sections" in tale[0]:
         return list(tale[0]["sections"])

@@ -1,13 +1,13 @@
 """Rows from QMSum: questions about long meetings, with the turns that answer them.
 
-Source: https://github.com/Yale-LILY/QMSum, one JSON file per meeting under `data/ALL`, or a Hub mirror that keeps
-its fields. Licence: MIT, but the README asks "please limit it to research purposes"; the transcripts come from AMI
-and ICSI (CC BY 4.0) and from parliamentary committees. Paper: Zhong et al., "QMSum: A New Benchmark for Query-based
-Multi-domain Meeting Summarization", NAACL 2021, https://arxiv.org/abs/2104.05938.
+Source: https://github.com/Yale-LILY/QMSum, one JSON file per meeting under `data/ALL`, or a Hub mirror that
+keeps its fields. Licence: MIT, but the README asks "please limit it to research purposes"; the transcripts
+come from AMI and ICSI (CC BY 4.0) and from parliamentary committees. Paper: Zhong et al., "QMSum: A New
+Benchmark for Query-based Multi-domain Meeting Summarization", NAACL 2021, https://arxiv.org/abs/2104.05938.
 
 A row is a meeting, one message per turn, its speakers named users. Marks of sounds and slips such as
-`{vocalsound}` are left out, and so are turns of nothing else. All answers are abstractive. The evidence of a
-question is its turns; questions on the whole meeting have none and come last.
+`{vocalsound}` are left out, and so are turns of nothing else. All answers are abstractive. The evidence of
+a question is its turns; questions on the whole meeting have none and come last.
 
     python -m train.data.qmsum --split train --output qmsum-train.parquet
 """
@@ -55,7 +55,8 @@ def rows(records: Iterable[Record], split: str = "train") -> Iterator[Record]:
         split: Goes into the ids.
     """
     for record in records:
-        messages, turns = [], {}
+        messages: list[Record] = []
+        turns: dict[int, spans.Span] = {}
         for number, turn in enumerate(record["meeting_transcripts"]):
             if content := _MARK.sub("", turn["content"]).strip():
                 turns[number] = spans.whole(len(messages), content)

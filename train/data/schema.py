@@ -1,9 +1,9 @@
 """The row that every builder of this folder writes: one context, many questions.
 
-A row is a dict with `id`, `source`, `license`, `messages` and `questions`. A message is `{role, name, content}`: a
-document is one message per paragraph, section or block; a human speaker is a `user` with a name. A question is
-`{question, answers, kind, answer_spans, evidence}`, in document or dialogue order. Spans are
-`{message, start, end}`: half-open character offsets into `messages[message].content`.
+A row is a dict with `id`, `source`, `license`, `messages` and `questions`. A message is `{role, name,
+content}`: a document is one message per paragraph, section or block; a human speaker is a `user` with a
+name. A question is `{question, answers, kind, answer_spans, evidence}`, in document or dialogue order.
+Spans are `{message, start, end}`: half-open character offsets into `messages[message].content`.
 """
 
 import os
@@ -21,8 +21,8 @@ ROLES = ("document", "user", "assistant", "tool", "system")
 """Who speaks; a document speaks without a name."""
 
 KINDS = ("extractive", "abstractive", "unanswerable", "state", "latest_value")
-"""extractive: the answer stands at `answer_spans`; unanswerable: there is none; state: the value of a slot in a
-dialogue; latest_value: such a value that replaced another."""
+"""extractive: the answer stands at `answer_spans`; unanswerable: there is none; state: the value of a slot in
+a dialogue; latest_value: such a value that replaced another."""
 
 _SPANS = [{"message": Value("int32"), "start": Value("int32"), "end": Value("int32")}]
 
@@ -156,9 +156,7 @@ def _validate_kind(require: _Require, field: str, question: Record) -> None:
     for key in empty.get(kind, ()):
         require(f"{field}.{key}", not question[key], f"must be empty for the kind {kind!r}", question[key])
     for key in filled.get(kind, ("answers",)):
-        require(
-            f"{field}.{key}", bool(question[key]), f"must not be empty for the kind {kind!r}", question[key]
-        )
+        require(f"{field}.{key}", bool(question[key]), f"must not be empty for the kind {kind!r}", question[key])
 
 
 def _validate_span(require: _Require, field: str, span: Any, contents: Sequence[str]) -> None:
@@ -170,9 +168,7 @@ def _validate_span(require: _Require, field: str, span: Any, contents: Sequence[
     require(f"{field}.message", known, f"must number one of {len(contents)} messages from 0", message)
     length = len(contents[message])
     require(f"{field}.start", 0 <= start < length, f"must be from 0 to below {length} in its message", start)
-    require(
-        f"{field}.end", start < end <= length, f"must be from {start + 1} to {length} in its message", end
-    )
+    require(f"{field}.end", start < end <= length, f"must be from {start + 1} to {length} in its message", end)
 
 
 def _contains(outer: Mapping[str, int], inner: Mapping[str, int]) -> bool:
@@ -186,9 +182,7 @@ def _require_fields(require: _Require, field: str, value: Any, fields: Sequence[
 
 
 def _require_text(require: _Require, field: str, value: Any) -> None:
-    require(
-        field, isinstance(value, str) and bool(value.strip()), "must be a string that is not blank", value
-    )
+    require(field, isinstance(value, str) and bool(value.strip()), "must be a string that is not blank", value)
 
 
 def _require(row: Any, field: str, condition: bool, rule: str, value: Any) -> None:

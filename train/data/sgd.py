@@ -1,13 +1,15 @@
 """Rows from SGD, the Schema-Guided Dialogue data set: what a user and an assistant settled on.
 
-Source: https://github.com/google-research-datasets/dstc8-schema-guided-dialogue, the JSON of the DSTC8 challenge.
-Licence: CC BY-SA 4.0, share-alike with attribution. Paper: Rastogi et al., "Towards Scalable Multi-Domain
-Conversational Agents: The Schema-Guided Dialogue Dataset", AAAI 2020, https://arxiv.org/abs/1909.05855.
+Source: https://github.com/google-research-datasets/dstc8-schema-guided-dialogue, the JSON of the DSTC8
+challenge. Licence: CC BY-SA 4.0, share-alike with attribution. Paper: Rastogi et al., "Towards Scalable
+Multi-Domain Conversational Agents: The Schema-Guided Dialogue Dataset", AAAI 2020,
+https://arxiv.org/abs/1909.05855.
 
-A row is a dialogue. A question asks for the value that a slot has in the end. Its wording is made from the slot's
-description; its answers are the wordings of the value in the annotated state. The kind is `latest_value` if the
-slot had another value before, else `state`. The evidence is the utterance that mentions the value last or, where
-none is annotated, the one that brought it into the state. Slots that are "dontcare" are not asked for.
+A row is a dialogue. A question asks for the value that a slot has in the end. Its wording is made from the
+slot's description; its answers are the wordings of the value in the annotated state. The kind is
+`latest_value` if the slot had another value before, else `state`. The evidence is the utterance with the last
+annotated mention of the value; without one, the last that has its words when it comes into the state; else
+the utterance that brings it there. Slots that are "dontcare" are not asked for.
 
     python -m train.data.sgd --split train --output sgd-train.parquet
 """
@@ -86,7 +88,7 @@ def _questions(record: Record) -> Iterator[Record]:
         entered, values = history[-1]
         if values == ["dontcare"]:
             continue
-        place = _annotated(turns, slot, values) or _verbatim(turns, values, entered)
+        place = _annotated(turns, slot, values) or _verbatim(turns[: entered + 1], values)
         message = place["message"] if place else entered
         yield {
             "question": _wording(f"{record['dialogue_id']} {slot}", slot, descriptions[slot], values),
@@ -116,7 +118,7 @@ def _agree(some: list[str], others: list[str]) -> bool:
 
 
 def _annotated(turns: list[Record], slot: Slot, values: list[str]) -> spans.Span | None:
-    """The last annotated mention of one of the values; slots with a fixed set of values have no annotation."""
+    """The last annotated mention of one of the values; slots with a fixed set of values have none."""
     for number in reversed(range(len(turns))):
         utterance = turns[number]["utterance"]
         for frame in turns[number]["frames"]:
@@ -128,11 +130,13 @@ def _annotated(turns: list[Record], slot: Slot, values: list[str]) -> spans.Span
     return None
 
 
-def _verbatim(turns: list[Record], values: list[str], entered: int) -> spans.Span | None:
-    """Where a value stands in the utterance that brought it, or in the one which that answers."""
-    for number in (entered, entered - 1):
+def _verbatim(turns: list[Record], values: list[str]) -> spans.Span | None:
+    """Where a value stands in the last of the turns that has it; a value may come from another service."""
+    # A bare number far back is rather a part of a time or a date.
+    numeric = all(value.isdigit() for value in values)
+    for number in reversed(range(max(0, len(turns) - 2) if numeric else 0, len(turns))):
         for value in values:
-            if number >= 0 and (border := spans.locate(turns[number]["utterance"], value)):
+            if border := spans.locate(turns[number]["utterance"], value):
                 return spans.span(number, border)
     return None
 
@@ -142,7 +146,9 @@ def _wording(key: str, slot: Slot, description: str, values: list[str]) -> str:
     domain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", slot[0].rpartition("_")[0]).lower()
     described = description[0].lower() + description[1:].rstrip(" .?")
     if values[0] in ("True", "False"):
-        return f"True or false in this {domain} request: {described}?"
+        # Such slots are described as "Whether …" or "Boolean flag indicating if …".
+        claim = re.sub(r"^.*?\b(?:if|whether(?: or not)?) ", "", described)
+        return f"True or false in this {domain} request: {claim}?"
     return _WORDINGS[crc32(key.encode()) % len(_WORDINGS)].format(slot=described, domain=domain)
 
 

@@ -49,9 +49,7 @@ def files(root: Path, split: str, *patterns: str) -> list[Path]:
     for pattern in tried:
         if found := sorted(root.rglob(pattern)):
             return found
-    raise ValueError(
-        f"source must hold a file {' or '.join(tried)} for this split, but {str(root)!r} has none"
-    )
+    raise ValueError(f"source must hold a file {' or '.join(tried)} for this split, but {str(root)!r} has none")
 
 
 def hub(repository: str, split: str, converted: bool = False) -> Iterator[Record]:

@@ -1,11 +1,11 @@
 """Rows from SQuAD 2.0: questions on paragraphs of Wikipedia, a third of them without an answer.
 
-Source: `rajpurkar/squad_v2` on the Hub, or the original `train-v2.0.json` and `dev-v2.0.json`. Licence: CC BY-SA
-4.0, so derived text stays under it, with attribution. Paper: Rajpurkar, Jia and Liang, "Know What You Don't
-Know: Unanswerable Questions for SQuAD", ACL 2018, https://arxiv.org/abs/1806.03822.
+Source: `rajpurkar/squad_v2` on the Hub, or the original `train-v2.0.json` and `dev-v2.0.json`. Licence: CC
+BY-SA 4.0, so derived text stays under it, with attribution. Paper: Rajpurkar, Jia and Liang, "Know What You
+Don't Know: Unanswerable Questions for SQuAD", ACL 2018, https://arxiv.org/abs/1806.03822.
 
-A row is a run of consecutive paragraphs of one article, one message each, of about 1,500 words at most, with
-all their questions in order. The evidence is the sentence around each answer.
+A row is a run of consecutive paragraphs of one article, one message each, of about 1,500 words at most,
+with all their questions in order. The evidence is the sentence around each answer.
 
     python -m train.data.squad_v2 --split train --output squad_v2-train.parquet
 """

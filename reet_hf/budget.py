@@ -1,0 +1,179 @@
+"""Budgets in tokens of the model that will read the result, counted with that model's own tokenizer."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .errors import ReetError
+
+Offsets = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TokenCounter:
+    """Counts tokens in one way.
+
+    Attributes:
+        name: How the counter is called in messages.
+        count: Tokens of a text, special tokens left out.
+        starts: First characters of the tokens of a text in order, where the tokenizer can tell.
+        chat: Tokens of rendered chat messages with the chat template's overhead, where there is a template.
+    """
+
+    name: str
+    count: Callable[[str], int]
+    starts: Callable[[str], Sequence[int]] | None = None
+    chat: Callable[[Sequence[Mapping[str, Any]]], int] | None = None
+
+    def costs(self, text: str, spans: Sequence[Offsets]) -> np.ndarray:
+        """Estimated tokens of slices of a text: exact up to what joins two slices.
+
+        Args:
+            text: The whole text.
+            spans: Half-open characters, in order.
+        """
+        if not spans:
+            return np.zeros(0, dtype=np.int64)
+        if self.starts is None:
+            return np.array([self.count(text[start:end]) for start, end in spans], dtype=np.int64)
+        starts = np.asarray(self.starts(text), dtype=np.int64)
+        borders = np.asarray(spans, dtype=np.int64)
+        inside = np.searchsorted(starts, borders[:, 1]) - np.searchsorted(starts, borders[:, 0])
+        return np.maximum(inside, 1)
+
+
+def resolve_counter(tokenizer: Any, default: TokenCounter | None = None) -> TokenCounter:
+    """A counter for what the caller named.
+
+    Args:
+        tokenizer: A Hugging Face tokenizer, its Hub id or folder; a tiktoken encoding or its name; a callable from
+            text to a number of tokens; or `None` for `default`.
+        default: The counter used for `None`.
+
+    Raises:
+        ReetError: If it is none of these or cannot be loaded.
+    """
+    if tokenizer is None and default is not None:
+        return default
+    if isinstance(tokenizer, TokenCounter):
+        return tokenizer
+    if isinstance(tokenizer, (str, os.PathLike)):
+        return _named(str(tokenizer))
+    if hasattr(tokenizer, "apply_chat_template"):
+        return _hugging_face(tokenizer)
+    if hasattr(tokenizer, "encode_ordinary") and hasattr(tokenizer, "decode_with_offsets"):
+        return _tiktoken(tokenizer)
+    if callable(tokenizer):
+        return TokenCounter(getattr(tokenizer, "__name__", "callable"), partial(_called, tokenizer))
+    raise ReetError(
+        "`tokenizer` must be a Hugging Face tokenizer, its id or folder, a tiktoken encoding or its name, or a "
+        f"callable from text to a number of tokens, got {type(tokenizer).__name__}."
+    )
+
+
+def _named(name: str) -> TokenCounter:
+    if not os.path.isdir(name):
+        counter = _tiktoken_by_name(name)
+        if counter is not None:
+            return counter
+    from transformers import AutoTokenizer
+
+    try:
+        return _hugging_face(AutoTokenizer.from_pretrained(name))
+    except (OSError, ValueError) as error:
+        raise ReetError(
+            f"`tokenizer` must name a Hub repository, a folder or a tiktoken encoding that can be loaded, got {name!r} "
+            f"({error.__class__.__name__}); pass a tokenizer object, or a folder when there is no network."
+        ) from error
+
+
+def _tiktoken_by_name(name: str) -> TokenCounter | None:
+    try:
+        import tiktoken
+    except ImportError:
+        return None
+    if name not in tiktoken.list_encoding_names():
+        return None
+    try:
+        return _tiktoken(tiktoken.get_encoding(name))
+    except (OSError, ValueError) as error:
+        raise ReetError(
+            f"`tokenizer` names the tiktoken encoding {name!r}, whose vocabulary could not be fetched "
+            f"({error.__class__.__name__}); set TIKTOKEN_CACHE_DIR to a filled cache or pass a tokenizer object."
+        ) from error
+
+
+def _called(function: Callable[[str], int], text: str) -> int:
+    value = function(text)
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+        raise ReetError(f"`tokenizer` must return a number of tokens of at least 0, got {value!r} for a text.")
+    return int(value)
+
+
+def _hugging_face(tokenizer: Any) -> TokenCounter:
+    def encode(text: str, **options: Any) -> Any:
+        return tokenizer(text, add_special_tokens=False, verbose=False, **options)
+
+    def starts(text: str) -> list[int]:
+        return [start for start, _ in encode(text, return_offsets_mapping=True)["offset_mapping"]]
+
+    def chat(messages: Sequence[Mapping[str, Any]]) -> int:
+        if not messages:
+            return 0
+        try:
+            ids = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)
+        except Exception as error:  # a template may raise anything about roles it does not know
+            raise ReetError(
+                f"The chat template of the counting tokenizer {tokenizer.name_or_path!r} cannot render these messages "
+                f"({error}); pass a tokenizer whose template knows their roles, or a callable that counts text."
+            ) from error
+        return len(ids)
+
+    return TokenCounter(
+        name=getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__,
+        count=lambda text: len(encode(text)["input_ids"]) if text else 0,
+        starts=starts if getattr(tokenizer, "is_fast", False) else None,
+        chat=chat if getattr(tokenizer, "chat_template", None) else None,
+    )
+
+
+def _tiktoken(encoding: Any) -> TokenCounter:
+    return TokenCounter(
+        name=encoding.name,
+        count=lambda text: len(encoding.encode_ordinary(text)),
+        starts=lambda text: encoding.decode_with_offsets(encoding.encode_ordinary(text))[1],
+    )
+
+
+def resolve_limit(budget: Any, original: int) -> int:
+    """Tokens that may be used: an integer as it is, a rate as that share of `original`, rounded down.
+
+    Args:
+        budget: A float in (0, 1] or an integer of at least 1.
+        original: Tokens of the whole input.
+
+    Raises:
+        ReetError: If it is neither.
+    """
+    if isinstance(budget, (bool, np.bool_)) or not isinstance(budget, (int, float, np.integer, np.floating)):
+        raise ReetError(
+            f"`budget` must be a float in (0, 1] or an integer number of tokens, got {budget!r} "
+            f"({type(budget).__name__})."
+        )
+    if isinstance(budget, (int, np.integer)):
+        if budget < 1:
+            raise ReetError(f"`budget` must be at least 1 token, got {budget}; the smallest is 1.", floor=1)
+        return int(budget)
+    if math.isnan(budget) or not 0.0 < budget <= 1.0:
+        raise ReetError(
+            f"`budget` as a float is a keep rate in (0, 1], got {budget!r}; give an integer for a number of tokens.",
+            floor=1,
+        )
+    return math.floor(float(budget) * original + 1e-9)

@@ -1,0 +1,1 @@
+"""Pipelines of `transformers` that `import reet_hf` registers."""

@@ -1,0 +1,37 @@
+"""Makes the models and pipelines known to `transformers`; done once, on import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from .modeling.configuration_reet import ReetConfig
+from .modeling.modeling_reet import ReetForCompression, ReetModel
+from .pipelines.compression import ReetCompressionPipeline
+
+DEFAULT_MODEL = "reet/reet-base"
+
+
+def bundled_model() -> str:
+    """Folder of the weights that come with the package or the checkout; the Hub id where there are none."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "weights" / "reet-base", package.parent / DEFAULT_MODEL):
+        if (folder / "config.json").is_file():
+            return str(folder)
+    return DEFAULT_MODEL
+
+
+def register() -> None:
+    """Register config, models and pipelines."""
+    AutoConfig.register("reet", ReetConfig, exist_ok=True)
+    AutoModel.register(ReetConfig, ReetModel, exist_ok=True)
+    AutoModelForTokenClassification.register(ReetConfig, ReetForCompression, exist_ok=True)
+    PIPELINE_REGISTRY.register_pipeline(
+        "reet-compression",
+        pipeline_class=ReetCompressionPipeline,
+        pt_model=ReetForCompression,
+        default={"model": (bundled_model(), "main")},
+        type="text",
+    )

@@ -1,0 +1,115 @@
+"""Kept spans as text and as chat messages; nothing is written that was not there but labels and line breaks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from .conversation import Conversation, Message, text_part
+from .records import Span
+
+Offsets = tuple[int, int]
+
+
+def joined(message: Message, spans: Sequence[Offsets]) -> str:
+    """Slices of one message in order, with the original white space between neighbours.
+
+    Where text was left out, a line break stands if it held one, else a space.
+    """
+    pieces: list[str] = []
+    last: int | None = None
+    for start, end in spans:
+        if last is not None and start > last:
+            gap = message.text[last:start]
+            pieces.append(gap if gap.isspace() else "\n" if "\n" in gap else " ")
+        pieces.append(message.text[start:end])
+        last = end
+    return "".join(pieces)
+
+
+def render_text(conversation: Conversation, spans: Iterable[Span]) -> str:
+    """Kept spans as one text: a line a message, after the speaker's label.
+
+    Args:
+        conversation: The messages.
+        spans: Non-overlapping, in order; an empty span shows that a message without text is kept.
+    """
+    lines = []
+    for number, kept in _by_message(spans):
+        message = conversation.messages[number]
+        body = joined(message, kept)
+        if message.calls:
+            body = " ".join(filter(None, (body, _calls_text(message))))
+        lines.append(f"{message.label}: {body}" if message.label else body)
+    return "\n".join(lines)
+
+
+def render_messages(conversation: Conversation, spans: Iterable[Span]) -> list[dict[str, Any]]:
+    """Kept spans as chat messages whose other fields are untouched.
+
+    Messages of one speaker that come to stand side by side because what was between them is gone become one, so
+    that roles alternate where they did before. Documents become user messages.
+    """
+    rendered: list[dict[str, Any]] = []
+    previous: tuple[int, Message] | None = None
+    for number, kept in _by_message(spans):
+        message = conversation.messages[number]
+        content = _content(message, kept)
+        if previous is not None and number > previous[0] + 1 and _continues(previous[1], message, rendered[-1]):
+            rendered[-1]["content"] = f"{rendered[-1]['content']}\n{content}"
+        else:
+            role = "user" if message.role == "document" else message.role
+            rendered.append({**copy.deepcopy(dict(message.raw)), "role": role, "content": content})
+        previous = (number, message)
+    return rendered
+
+
+def whole(conversation: Conversation) -> list[Span]:
+    """Spans that keep everything."""
+    return [Span(number, 0, len(message.text)) for number, message in enumerate(conversation.messages)]
+
+
+def _by_message(spans: Iterable[Span]) -> Iterable[tuple[int, list[Offsets]]]:
+    for number, group in groupby(spans, key=lambda span: span.message):
+        yield number, [(span.start, span.end) for span in group]
+
+
+def _content(message: Message, kept: Sequence[Offsets]) -> Any:
+    original = message.raw.get("content")
+    if original is None:
+        return None
+    if not isinstance(original, list):
+        return joined(message, kept)
+    parts: list[Any] = []
+    offset = 0
+    for part in original:
+        text = text_part(part)
+        if text is None:
+            parts.append(copy.deepcopy(part))
+            continue
+        inside = [(a, b) for a, b in kept if a >= offset and b <= offset + len(text) and b > a]
+        offset += len(text)
+        if inside:
+            value = joined(message, inside)
+            parts.append(value if isinstance(part, str) else {**copy.deepcopy(dict(part)), "text": value})
+    return parts
+
+
+def _continues(before: Message, message: Message, rendered: Mapping[str, Any]) -> bool:
+    plain = isinstance(rendered["content"], str) and isinstance(message.raw.get("content"), str)
+    same = (before.role, before.name) == (message.role, message.name) and message.role in ("user", "assistant")
+    return plain and same and not before.calls and not message.calls
+
+
+def _calls_text(message: Message) -> str:
+    """Tool calls as text: name and arguments as they were given."""
+    shown = []
+    for call in message.raw.get("tool_calls") or ():
+        function = call.get("function", call) if isinstance(call, Mapping) else {}
+        shown.append(f"{function.get('name', '')}({function.get('arguments', '')})")
+    legacy = message.raw.get("function_call")
+    if isinstance(legacy, Mapping):
+        shown.append(f"{legacy.get('name', '')}({legacy.get('arguments', '')})")
+    return " ".join(shown)

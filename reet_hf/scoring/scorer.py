@@ -1,0 +1,247 @@
+"""Importance of a conversation's tokens from a `ReetForCompression` model, with token states kept between turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from ..conversation import Conversation
+from ..modeling.turn_head import TokenIndex, TurnContext
+from ..records import Turn
+from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
+from .collator import padded
+
+BATCH_TOKENS = 4096  # tokens that go through the encoder together
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Importance of spans of text, in reading order; higher means kept first.
+
+    Attributes:
+        messages, starts, ends: Place of each span, of shape `(spans,)`.
+        importance: Logits or any other real score, of shape `(spans,)`.
+    """
+
+    messages: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    importance: np.ndarray
+
+
+class Scorer(Protocol):
+    """What a compressor asks of a model: state is kept by the caller and only ever grows."""
+
+    def encode(self, conversation: Conversation, state: Any | None) -> Any:
+        """The state for `conversation`, which extends the one that `state` was made for; `state` may be changed."""
+
+    def score(self, state: Any, query: str | None, history: Sequence[Turn]) -> TokenScores:
+        """Importance for `query` after `history`, or of the conversation as such without a query."""
+
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> Any:
+        """The state that was saved as `arrays`."""
+
+
+class GrowingTensor:
+    """Rows that are appended and replaced at the end without copying what stands before."""
+
+    def __init__(self, *shape: int, dtype: torch.dtype, device: torch.device) -> None:
+        self._data = torch.empty(0, *shape, dtype=dtype, device=device)
+        self._rows = 0
+
+    def write(self, start: int, rows: torch.Tensor) -> None:
+        """Replace everything from row `start` on by `rows`."""
+        end = start + len(rows)
+        if end > len(self._data):
+            larger = self._data.new_empty(max(end, int(1.5 * len(self._data))), *self._data.shape[1:])
+            larger[:start] = self._data[:start]
+            self._data = larger
+        self._data[start:end] = rows
+        self._rows = end
+
+    @property
+    def rows(self) -> torch.Tensor:
+        """All rows, as a view."""
+        return self._data[: self._rows]
+
+
+@dataclass
+class ScorerState:
+    """Cached tokens of one conversation.
+
+    Attributes:
+        table: Its tokens.
+        ages: Age of each message in turns.
+        messages: Messages that are in the table.
+        closed: Tokens that lie in final windows, whose states never change.
+        states, keys, prior: The rows of `TokenIndex`.
+    """
+
+    table: TokenTable
+    ages: np.ndarray
+    messages: int
+    closed: int
+    states: GrowingTensor
+    keys: GrowingTensor
+    prior: GrowingTensor
+
+    @property
+    def index(self) -> TokenIndex:
+        """The cached rows as the head takes them."""
+        return TokenIndex(self.states.rows, self.keys.rows, self.prior.rows)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything as arrays that can be saved; states are float32."""
+        table = {f"table.{name}": getattr(self.table, name) for name in TokenTable.__dataclass_fields__}
+        cached = {name: getattr(self, name).rows.float().cpu().numpy() for name in ("states", "keys", "prior")}
+        return {**table, **cached, "closed": np.array([self.closed]), "messages": np.array([self.messages])}
+
+
+class ReetScorer:
+    """A `Scorer` that encodes each token once.
+
+    Args:
+        model: A `ReetForTokenScoring` or subclass, in evaluation mode.
+        tokenizer: The encoder's fast tokenizer.
+        progress: Whether to show a progress bar while more than a few windows are encoded.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, progress: bool = False) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.progress = progress
+        self._before, self._after = special_frame(tokenizer)
+
+    @property
+    def config(self) -> Any:
+        """The model's configuration."""
+        return self.model.config
+
+    def _empty(self) -> ScorerState:
+        options = {"dtype": self.model.dtype, "device": self.model.device}
+        return ScorerState(
+            table=TokenTable.from_rows([]),
+            ages=np.zeros(0, dtype=np.int64),
+            messages=0,
+            closed=0,
+            states=GrowingTensor(self.config.width, **options),
+            keys=GrowingTensor(self.config.token_dim, **options),
+            prior=GrowingTensor(**options),
+        )
+
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> ScorerState:
+        """The state that `ScorerState.arrays` saved."""
+        state = self._empty()
+        state.table = TokenTable(*(arrays[f"table.{name}"] for name in TokenTable.__dataclass_fields__))
+        state.closed, state.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
+        state.ages = np.array(conversation.ages(), dtype=np.int64)
+        for name in ("states", "keys", "prior"):
+            rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
+            getattr(state, name).write(0, rows.to(self.model.device, self.model.dtype))
+        return state
+
+    def encode(self, conversation: Conversation, state: ScorerState | None = None) -> ScorerState:
+        """Encode the messages that `state` does not have yet, and the open window before them again."""
+        state = state or self._empty()
+        first_unit = int(state.table.units[-1]) + 1 if len(state.table) else 0
+        fresh = tokenize(conversation, self.tokenizer, state.messages, first_unit)
+        state.messages = len(conversation.messages)
+        state.ages = np.array(conversation.ages(), dtype=np.int64)
+        if len(fresh):
+            state.table = state.table.extend(fresh)
+            self._encode_open(state)
+        return state
+
+    @torch.inference_mode()
+    def _encode_open(self, state: ScorerState) -> None:
+        capacity = self.config.window_tokens - len(self._before) - len(self._after)
+        windows = plan_windows(state.table.units, capacity, state.closed)
+        batch: list[tuple[int, int]] = []
+        total = state.table.ids.size - state.closed
+        with tqdm(total=total, desc="encoding", unit="tok", disable=not self.progress or len(windows) < 32) as bar:
+            for window in windows:
+                batch.append(window)
+                if len(batch) * self.config.window_tokens >= BATCH_TOKENS or window is windows[-1]:
+                    self._encode_batch(state, batch)
+                    bar.update(batch[-1][1] - batch[0][0])
+                    batch = []
+        state.closed = windows[-1][0]
+
+    def _encode_batch(self, state: ScorerState, windows: Sequence[tuple[int, int]]) -> None:
+        ids = state.table.ids
+        rows = [[*self._before, *ids[start:end].tolist(), *self._after] for start, end in windows]
+        input_ids, mask = padded(rows, self.tokenizer.pad_token_id or 0)
+        device = self.model.device
+        hidden = self.model.reet(input_ids.to(device), mask.to(device)).token_states
+        lead = len(self._before)
+        states = torch.cat([hidden[n, lead : lead + end - start] for n, (start, end) in enumerate(windows)])
+        index = self.model.index(states)
+        for name in ("states", "keys", "prior"):
+            getattr(state, name).write(windows[0][0], getattr(index, name))
+
+    @torch.inference_mode()
+    def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
+        """Importance of every token for `query`; without one, what any later turn may need.
+
+        Earlier queries are scored too, so that importance compounds over the last `history_turns` turns.
+        """
+        table = state.table
+        body = np.flatnonzero(table.starts >= 0)
+        if not len(body):
+            return TokenScores(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0, dtype=np.float32))
+        context = TurnContext(
+            units=self._tensor(table.units),
+            words=self._tensor(table.words),
+            rarity=self._tensor(rarity(table.words)),
+            ages=self._tensor(state.ages[table.messages]),
+            mentions=self._tensor(table.mentions),
+        )
+        seen = list(history)[-self.config.history_turns :] if self.config.history_turns else []
+        if query:
+            self._add_turns(context, query, seen)
+        scores = self.model.score(state.index, context)
+        logits = scores.importance[:, -1] if query else scores.prior
+        values = logits.float().cpu().numpy()[body]
+        return TokenScores(table.messages[body], table.starts[body], table.ends[body], values)
+
+    def _add_turns(self, context: TurnContext, query: str, history: Sequence[Turn]) -> None:
+        queries = [turn.query for turn in history] + [query]
+        answered = [f"{turn.query} {turn.answer}".strip() for turn in history]
+        read = [query_tokens(text, self.tokenizer, self.config.query_tokens) for text in (*queries, *answered)]
+        ids, mask = padded([text[0] for text in read], -1)
+        words, _ = padded([text[1] for text in read], 0)
+        ids, mask, words = (part.to(self.model.device) for part in (ids, mask, words))
+        states, pooled = self.model.pooled(ids.clamp(min=0), mask)
+        count = len(queries)
+        context.add_queries(states[:count], ids[:count], words[:count])
+        if history:
+            number = torch.arange(count, device=ids.device)
+            context.add_turns(pooled[count:], words[count:], (number[:, None] - number[:-1][None, :]).clamp(min=0))
+
+    def _tensor(self, values: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+
+
+def pool(scores: TokenScores, spans: Iterable[tuple[int, int, int]]) -> np.ndarray:
+    """Mean importance of the scored spans that overlap each of `(message, start, end)`, of shape `(spans,)`.
+
+    A span that overlaps none gets the lowest score there is.
+    """
+    places = np.array([tuple(span) for span in spans], dtype=np.int64).reshape(-1, 3)
+    if not len(places):
+        return np.zeros(0)
+    if not len(scores.starts):
+        return np.zeros(len(places))
+    scale = int(max(scores.ends.max(), places[:, 2].max())) + 1
+    firsts, lasts = scores.messages * scale + scores.starts, scores.messages * scale + scores.ends
+    low = np.searchsorted(lasts, places[:, 0] * scale + places[:, 1], side="right")
+    high = np.searchsorted(firsts, places[:, 0] * scale + places[:, 2], side="left")
+    sums = np.concatenate(([0.0], np.cumsum(scores.importance, dtype=np.float64)))
+    found = high > low
+    means = (sums[np.maximum(high, low)] - sums[low]) / np.maximum(high - low, 1)
+    return np.where(found, means, scores.importance.min())

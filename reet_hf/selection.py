@@ -1,0 +1,214 @@
+"""Which units are kept: the best by importance that fit a token budget, then smaller units in what is left.
+
+The cost of units is estimated first and counted exactly on the rendered result after; the exact count decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import ReetError
+from .records import Span, Unit
+
+TOLERANCE = 0.02  # share of the budget that may stay unused where smaller units could fill it
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Units that can be kept.
+
+    Attributes:
+        units: In reading order, without overlap.
+        scores: Higher means kept first, of shape `(units,)`.
+        costs: Estimated tokens of the counting tokenizer, of shape `(units,)`.
+    """
+
+    units: Sequence[Unit]
+    scores: np.ndarray
+    costs: np.ndarray
+
+    def choices(self) -> tuple[np.ndarray, int]:
+        """For each unit the number of its choice, and how many there are: a group of units is one choice."""
+        numbers = np.arange(len(self.units))
+        if any(unit.group is not None for unit in self.units):
+            first: dict[int, int] = {}
+            for place, unit in enumerate(self.units):
+                if unit.group is not None:
+                    numbers[place] = first.setdefault(unit.group, place)
+        _, dense = np.unique(numbers, return_inverse=True)
+        return dense, int(dense.max()) + 1 if len(dense) else 0
+
+
+def choose(
+    candidates: Candidates, overheads: np.ndarray, limit: int, spent: int = 0, taken: np.ndarray | None = None
+) -> np.ndarray:
+    """Units kept under estimated costs, as a boolean array: greedy by score, what does not fit is passed over.
+
+    Args:
+        candidates: The units.
+        overheads: Tokens that each message costs once if anything of it is kept.
+        limit: Tokens that may be used.
+        spent: Tokens used already.
+        taken: Units that are kept already, their cost being part of `spent`.
+    """
+    dense, count = candidates.choices()
+    kept = np.zeros(len(candidates.units), dtype=bool) if taken is None else taken.copy()
+    if not count:
+        return kept
+    cost = np.bincount(dense, candidates.costs, count)
+    score = np.full(count, -np.inf)
+    np.maximum.at(score, dense, candidates.scores)
+    members = np.split(np.argsort(dense, kind="stable"), np.cumsum(np.bincount(dense, minlength=count))[:-1])
+    messages = np.array([unit.message for unit in candidates.units])
+    opened = set(messages[kept].tolist())
+    for choice in np.argsort(-score, kind="stable"):
+        units = members[choice]
+        if kept[units[0]]:
+            continue
+        fresh = set(messages[units].tolist()) - opened
+        price = cost[choice] + sum(overheads[number] for number in fresh)
+        if spent + price <= limit:
+            kept[units] = True
+            opened |= fresh
+            spent += price
+    return kept
+
+
+def fit(
+    candidates: Candidates,
+    overheads: np.ndarray,
+    limit: int,
+    protected: Sequence[Span],
+    count: Callable[[Sequence[Span]], int],
+    finer: Callable[[Sequence[Unit]], Candidates],
+) -> list[Span]:
+    """Spans to keep, in order: their exact count never exceeds `limit`.
+
+    Args:
+        candidates: The units to choose from.
+        overheads: Tokens that each message costs once.
+        limit: The budget in tokens.
+        protected: Spans that must be kept, each inside one unit.
+        count: Exact tokens of the rendered spans.
+        finer: Smaller units of given ones, for the rest of the budget.
+
+    Raises:
+        ReetError: If the protected spans alone exceed the budget; `floor` is what they need.
+    """
+    floor = count(sorted(protected)) if protected else 0
+    if floor > limit:
+        raise ReetError(
+            f"`budget` allows {limit} tokens, but the protected parts alone need {floor}; raise `budget` to at least "
+            f"{floor} tokens or protect less.",
+            floor=floor,
+        )
+    whole = [unit.span for unit in candidates.units]
+    if count(_union(whole, protected)) <= limit:
+        return _union(whole, protected)
+    kept = choose(candidates, overheads, limit, floor)
+    spans, used, kept = _shrink(candidates, kept, limit, protected, count)
+    for _ in range(3):
+        if used >= (1 - TOLERANCE) * limit or kept.all():
+            break
+        before = used
+        spans, used = _fill(candidates, kept, spans, used, limit, count, finer, overheads)
+        if used == before:
+            break
+    return spans
+
+
+def _spans(candidates: Candidates, kept: np.ndarray, protected: Sequence[Span]) -> list[Span]:
+    return _union([candidates.units[place].span for place in np.flatnonzero(kept)], protected)
+
+
+def _union(spans: Iterable[Span], protected: Sequence[Span]) -> list[Span]:
+    """Both in order, protected spans left out where a span contains them."""
+    ordered = sorted(spans)
+    if not protected:
+        return ordered
+    keys = [(span.message, span.start) for span in ordered]
+    result = list(ordered)
+    for span in protected:
+        place = int(
+            np.searchsorted([k[0] * (1 << 40) + k[1] for k in keys], span.message * (1 << 40) + span.start, "right")
+        )
+        if place == 0 or not ordered[place - 1].contains(span):
+            result.append(span)
+    return sorted(set(result))
+
+
+def _shrink(
+    candidates: Candidates,
+    kept: np.ndarray,
+    limit: int,
+    protected: Sequence[Span],
+    count: Callable[[Sequence[Span]], int],
+) -> tuple[list[Span], int, np.ndarray]:
+    """Drop the least important choices until the exact count fits."""
+    dense, _ = candidates.choices()
+    kept = kept.copy()
+    spans = _spans(candidates, kept, protected)
+    used = count(spans)
+    step = 1
+    while used > limit:
+        places = np.flatnonzero(kept)
+        if not len(places):
+            break
+        order = places[np.argsort(candidates.scores[places], kind="stable")]
+        excess, dropped = used - limit, 0
+        for number, place in enumerate(order):
+            if dropped >= excess and number >= step:
+                break
+            together = dense == dense[place]
+            dropped += int(candidates.costs[together & kept].sum())
+            kept &= ~together
+        spans = _spans(candidates, kept, protected)
+        used = count(spans)
+        step *= 2
+    return spans, used, kept
+
+
+def _fill(
+    candidates: Candidates,
+    kept: np.ndarray,
+    spans: list[Span],
+    used: int,
+    limit: int,
+    count: Callable[[Sequence[Span]], int],
+    finer: Callable[[Sequence[Unit]], Candidates],
+    overheads: np.ndarray,
+) -> tuple[list[Span], int]:
+    """Add smaller units of the best units that were left out, as many as the exact count allows."""
+    room = limit - used
+    open_messages = {span.message for span in spans}
+    rest = np.flatnonzero(~kept)
+    best = rest[np.argsort(-candidates.scores[rest], kind="stable")]
+    reach = np.cumsum(candidates.costs[best])
+    best = best[: int(np.searchsorted(reach, 4 * room)) + 2]
+    small = finer([candidates.units[place] for place in np.sort(best)])
+    have = set(spans)
+    order = [
+        place
+        for place in np.argsort(-small.scores, kind="stable")
+        if not any(
+            small.units[place].span.overlaps(span) for span in have if span.message == small.units[place].message
+        )
+    ]
+    added: list[Span] = []
+    for place in order:
+        unit = small.units[place]
+        price = int(small.costs[place]) + (0 if unit.message in open_messages else int(overheads[unit.message]))
+        if price <= room:
+            added.append(unit.span)
+            open_messages.add(unit.message)
+            room -= price
+    while added:
+        trial = sorted([*spans, *added])
+        total = count(trial)
+        if total <= limit:
+            return trial, total
+        del added[-max(1, len(added) // 4) :]
+    return spans, used

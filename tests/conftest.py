@@ -1,0 +1,87 @@
+"""Models that tests share: tiny ones made from a configuration, and the bundled weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, PreTrainedTokenizerFast
+
+from reet_hf import ReetConfig, ReetForCompression
+
+ROOT = Path(__file__).resolve().parent.parent
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A fast WordPiece tokenizer that knows single letters and a few words."""
+    words = ["the", "visa", "expires", "in", "june", "when", "does", "order", "user", "assistant", ":", ".", "?", ","]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words, *LETTERS, *(f"##{c}" for c in LETTERS)]
+    tokenizer = Tokenizer(models.WordPiece({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+def make_config(vocabulary: int, **options) -> ReetConfig:
+    """A configuration small enough to train in a test."""
+    encoder = BertConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    return ReetConfig(
+        encoder_config=encoder, **{"window_tokens": 32, "query_tokens": 24, "token_dim": 16, "unit_dim": 24, **options}
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tokenizer) -> ReetForCompression:
+    torch.manual_seed(0)
+    return ReetForCompression(make_config(len(tokenizer))).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_model, tokenizer, tmp_path_factory) -> Path:
+    """A saved tiny model."""
+    folder = tmp_path_factory.mktemp("tiny-reet")
+    tiny_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def compress(tiny_folder):
+    """The pipeline over the tiny model."""
+    from transformers import pipeline
+
+    return pipeline("reet-compression", model=str(tiny_folder))
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Path:
+    """Folder of the bundled weights."""
+    return ROOT / "reet" / "reet-base"
