@@ -11,7 +11,10 @@ from .errors import ReetError
 from .records import Turn
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "document")
-_FORMS = "a string, a list of messages, {'messages': [...], 'query': ...} or {'context': ..., 'query': ..., 'history': [...]}"
+_FORMS = (
+    "a string, a list of messages, {'messages': [...], 'query': ...} or "
+    "{'context': ..., 'query': ..., 'history': [...]}"
+)
 
 
 @dataclass(frozen=True)

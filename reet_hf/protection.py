@@ -82,7 +82,7 @@ def _covered(conversation: Conversation, rule: Any) -> list[Span]:
             for match in pattern.finditer(message.text)
             if match.end() > match.start()
         ]
-    if isinstance(rule, (int, np.integer)) and not isinstance(rule, bool):
+    if isinstance(rule, int) and not isinstance(rule, bool):
         if not -len(messages) <= rule < len(messages):
             raise ReetError(f"`protect` names message {rule}, but there are {len(messages)}; count from 0 or from -1.")
         return [whole(conversation)[rule]]
