@@ -87,9 +87,9 @@ class Compressor:
         """An encoded conversation compressed for one query; the state stays as it is."""
         return self.select(state, query, history, Options(**options))
 
-    def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray]) -> State:
-        """The state of `conversation` whose scorer part was saved as `arrays`."""
-        state = State(conversation, self.scorer.load(arrays, conversation))
+    def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray], history: Sequence[Turn]) -> State:
+        """The state of `conversation` whose scorer part was saved as `arrays` after the turns of `history`."""
+        state = State(conversation, self.scorer.load(arrays, conversation, history))
         for number in range(len(conversation.messages)):
             state.mentions.extend(message_mentions(conversation, number))
         return state

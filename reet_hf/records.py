@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA_VERSION = 1
@@ -114,6 +114,11 @@ class Turn:
     answer: str = ""
 
 
+def _fields(record: Any) -> dict[str, Any]:
+    """The fields of a flat record; `dataclasses.asdict` copies each value deeply and is ten times slower."""
+    return {name: getattr(record, name) for name in record.__slots__}
+
+
 @dataclass(frozen=True)
 class Compressed:
     """What a compression returns; `text` and `messages` are two renderings of the same `pieces`."""
@@ -131,12 +136,12 @@ class Compressed:
         return {
             "text": self.text,
             "messages": [dict(message) for message in self.messages],
-            "pieces": [asdict(piece) for piece in self.pieces],
-            "tokens": asdict(self.tokens),
-            "entities": [{**asdict(entity), "turns": list(entity.turns)} for entity in self.entities],
-            "facts": {name: [asdict(fact) for fact in facts] for name, facts in self.facts.items()},
+            "pieces": [_fields(piece) for piece in self.pieces],
+            "tokens": _fields(self.tokens),
+            "entities": [{**_fields(entity), "turns": list(entity.turns)} for entity in self.entities],
+            "facts": {name: [_fields(fact) for fact in facts] for name, facts in self.facts.items()},
             "receipt": {
-                heading: [asdict(mention) for mention in getattr(self.receipt, heading)]
+                heading: [_fields(mention) for mention in getattr(self.receipt, heading)]
                 for heading in ("kept", "in_ledger", "dropped")
             },
             "schema_version": SCHEMA_VERSION,

@@ -178,12 +178,19 @@ def plan_windows(units: Sequence[int], capacity: int, start: int = 0) -> list[tu
     return windows
 
 
-def rarity(words: np.ndarray) -> np.ndarray:
-    """How rare each token's word is in its conversation, from 0 (carries no content) to 1 (occurs once).
+def rarity(vocabulary: np.ndarray, counts: np.ndarray, tokens: int) -> np.ndarray:
+    """How rare each word is in its conversation, from 0 (carries no content) to 1 (occurs once).
 
     Args:
-        words: Word identities, of shape `(tokens,)`.
+        vocabulary: Word identities, each once, 0 for no content.
+        counts: How many tokens belong to each.
+        tokens: Tokens of the conversation.
     """
-    _, places, counts = np.unique(words, return_inverse=True, return_counts=True)
-    shares = 1.0 - np.log(counts[places]) / np.log(max(len(words), 2))
-    return np.where(words == 0, 0.0, shares).astype(np.float32)
+    shares = 1.0 - np.log(counts) / np.log(max(tokens, 2))
+    return np.where(vocabulary == 0, 0.0, shares).astype(np.float32)
+
+
+def token_rarity(words: np.ndarray) -> np.ndarray:
+    """`rarity` of each token's word, of the shape of `words`."""
+    vocabulary, places, counts = np.unique(words, return_inverse=True, return_counts=True)
+    return rarity(vocabulary, counts, len(words))[places]

@@ -15,6 +15,7 @@ from reet_hf import ReetConfig, ReetForCompression
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
 from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
+from reet_hf.training.launch import start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.trainer import ScoringTrainer
 
@@ -95,5 +96,5 @@ def main(argv: list[str]) -> None:
         sys.exit(f"The run missed what its recipe expects: {missed}, expected {arguments.expect}.")
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not start_cpu_processes(sys.argv):
     main(sys.argv[1:])

@@ -162,9 +162,11 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         outputs, losses = [], []
         for row, positions in enumerate(token_positions):
             real = positions >= 0
+            vocabulary, words = torch.unique(token_words[row][real], return_inverse=True)
             context = TurnContext(
                 units=token_units[row][real],
-                words=token_words[row][real],
+                words=words,
+                vocabulary=vocabulary,
                 rarity=token_rarity[row][real],
                 ages=token_ages[row][real],
                 mentions=token_mentions[row][real],

@@ -47,7 +47,8 @@ class TurnContext:
 
     Attributes:
         units: Sentence number of each token, never falling, of shape `(tokens,)` as are the next four.
-        words: Word identities, 0 for none.
+        words: Place of each token's word in `vocabulary`.
+        vocabulary: Word identities of the conversation, each once, 0 for no content word, of shape `(words,)`.
         rarity: From 0 (a function word) to 1 (occurs once).
         ages: Age of the token's message in turns.
         mentions: 1 for tokens of names, numbers and the like.
@@ -62,6 +63,7 @@ class TurnContext:
 
     units: torch.Tensor
     words: torch.Tensor
+    vocabulary: torch.Tensor
     rarity: torch.Tensor
     ages: torch.Tensor
     mentions: torch.Tensor
@@ -162,18 +164,19 @@ class TurnHead(nn.Module):
     ) -> torch.Tensor:
         mask = context.query_mask
         directions = functional.normalize(context.query_states, dim=-1)
-        cosine = (index.states @ directions.flatten(0, 1).T).unflatten(1, mask.shape)
         centre = functional.normalize((directions * mask.unsqueeze(-1)).sum(1), dim=-1)
-        centre_cosine = index.states @ centre.T
-
-        match = (context.words[:, None, None] == context.query_words) & (context.query_words != 0)
-        matched = match.any(-1).to(rarity.dtype)
+        cosine, centre_cosine = (index.states @ torch.cat((directions.flatten(0, 1), centre)).T).split(
+            (mask.numel(), len(centre)), -1
+        )
+        cosine = cosine.unflatten(1, mask.shape)
+        named = _named(context.vocabulary, context.query_words)
+        matched = named.any(-1).to(rarity.dtype)[context.words]
         best = cosine.masked_fill(~mask, -1.0).amax(-1)
         weight = rarity.unsqueeze(-1).expand_as(matched)
         features = torch.stack((best, centre_cosine, matched, matched * weight, weight), -1)
 
         attention = (cosine * self.sharpness[0]).masked_fill(~mask, torch.finfo(cosine.dtype).min).softmax(-1)
-        mixed = torch.einsum("nkl,klh->nkh", attention, self.query(context.query_states))
+        mixed = _mix(attention, self.query(context.query_states))
         shift, gain = mixed.chunk(2, -1)
         ages = context.ages.clamp(0, self.max_turns - 1)
         keys = (index.keys + self.turn_embedding(ages)).unsqueeze(1)
@@ -181,12 +184,12 @@ class TurnHead(nn.Module):
         references = matched
         if context.turn_states is not None:
             hidden = hidden + self._history(index, context)
-            references = references + _references(context)
+            references = references + _references(context).to(references.dtype)
         gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * references)
         hidden = self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1)
         _, places, lengths = torch.unique_consecutive(context.units, return_inverse=True, return_counts=True)
         evidence = (_segment(cosine, lengths, "max"), _segment(centre_cosine, lengths, "mean"))
-        coverage = _coverage(match, rarity, places, len(lengths))
+        coverage = _coverage(named, context.words, rarity, places, len(lengths))
         unit_logit = self._units(_segment(hidden, lengths, "mean"), *evidence, coverage, lengths, mask)
         return self.token_out(hidden).squeeze(-1) + unit_logit[places]
 
@@ -200,7 +203,7 @@ class TurnHead(nn.Module):
         weights = torch.cat((weights, null), -1).softmax(-1)[..., :-1]
         ages = context.turn_ages.clamp(0, self.max_turns - 1)
         values = self.history(context.turn_states) + self.turn_embedding(ages)
-        return torch.einsum("nkt,kth->nkh", weights, values)
+        return _mix(weights, values)
 
     def _units(
         self,
@@ -222,21 +225,38 @@ class TurnHead(nn.Module):
         return self.unit_out(torch.cat((inner, features), -1)).squeeze(-1)
 
 
-def _coverage(match: torch.Tensor, rarity: torch.Tensor, places: torch.Tensor, units: int) -> torch.Tensor:
+def _mix(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """Weighted sums: weights `(tokens, queries, items)` of values `(queries, items, size)`."""
+    if values.shape[0] == 1:
+        return (weights[:, 0] @ values[0]).unsqueeze(1)
+    return torch.einsum("nkl,klh->nkh", weights, values)
+
+
+def _named(vocabulary: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """Whether each word of the conversation is each word of the texts, of shape `(words, texts, text_words)`."""
+    return (vocabulary[:, None, None] == words) & (words != 0)
+
+
+def _coverage(
+    named: torch.Tensor, words: torch.Tensor, rarity: torch.Tensor, places: torch.Tensor, units: int
+) -> torch.Tensor:
     """Share of the query's words, weighted by rarity, that each unit names, of shape `(units, queries)`.
 
     Args:
-        match: Whether a token's word is a query token's word, of shape `(tokens, queries, query_tokens)`.
+        named: Whether a word of the conversation is a query token's word, `(words, queries, query_tokens)`.
+        words: Word of each token, of shape `(tokens,)`.
         rarity: Of shape `(tokens,)`. A query word that is nowhere in the conversation weighs nothing.
         places: Unit of each token.
         units: How many units there are.
     """
-    token, query, word = match.nonzero(as_tuple=True)
-    weight = rarity.new_zeros(match.shape[1:])
+    tokens = named.flatten(1).any(-1)[words].nonzero(as_tuple=True)[0]
+    chosen, query, word = named[words[tokens]].nonzero(as_tuple=True)
+    token = tokens[chosen]
+    weight = rarity.new_zeros(named.shape[1:])
     weight[query, word] = rarity[token]
-    named = rarity.new_zeros(units, *match.shape[1:])
-    named[places[token], query, word] = 1.0
-    return (named * weight).sum(-1) / weight.sum(-1).clamp(min=1e-6)
+    covered = rarity.new_zeros(units, *named.shape[1:])
+    covered[places[token], query, word] = 1.0
+    return (covered * weight).sum(-1) / weight.sum(-1).clamp(min=1e-6)
 
 
 def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.Tensor:
@@ -248,9 +268,8 @@ def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.
 
 def _references(context: TurnContext) -> torch.Tensor:
     """How many visible earlier turns name each token's word, of shape `(tokens, queries)`."""
-    same = (context.words[:, None, None] == context.turn_words) & (context.turn_words != 0)
     seen = (context.turn_ages > 0).to(context.rarity.dtype)
-    return same.any(-1).to(seen.dtype) @ seen.T
+    return (_named(context.vocabulary, context.turn_words).any(-1).to(seen.dtype) @ seen.T)[context.words]
 
 
 def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:

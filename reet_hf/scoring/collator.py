@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame
+from ..windows import TokenTable, plan_windows, query_tokens, special_frame, token_rarity
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class ScoringCollator:
             "token_positions": _rows([places[:, 0] * width + places[:, 1] for places in placed], -1),
             "token_units": _rows([example.table.units for example in examples], -1),
             "token_words": _rows([example.table.words for example in examples], 0),
-            "token_rarity": _rows([rarity(example.table.words) for example in examples], 0.0),
+            "token_rarity": _rows([token_rarity(example.table.words) for example in examples], 0.0),
             "token_ages": _rows([example.ages for example in examples], 0),
             "token_mentions": _rows([example.table.mentions for example in examples], 0),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,8 +43,8 @@ class Scorer(Protocol):
     def score(self, state: Any, query: str | None, history: Sequence[Turn]) -> TokenScores:
         """Importance for `query` after `history`, or of the conversation as such without a query."""
 
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> Any:
-        """The state that was saved as `arrays`."""
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> Any:
+        """The state that was saved as `arrays` after the turns of `history`."""
 
 
 class GrowingTensor:
@@ -79,7 +79,12 @@ class ScorerState:
         ages: Age of each message in turns.
         messages: Messages that are in the table.
         closed: Tokens that lie in final windows, whose states never change.
+        words: Place of each token's word among the `vocabulary` of the conversation.
+        vocabulary: Word identities, each once.
+        rarity: How rare each token's word is.
         states, keys, prior: The rows of `TokenIndex`.
+        asked: The queries whose importance `previous` carries, the last one last.
+        previous: Importance in (0, 1) at the last turn, of shape `(tokens,)`; `None` before the first.
     """
 
     table: TokenTable
@@ -89,6 +94,16 @@ class ScorerState:
     states: GrowingTensor
     keys: GrowingTensor
     prior: GrowingTensor
+    words: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    vocabulary: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    asked: tuple[Turn, ...] = ()
+    previous: np.ndarray | None = None
+
+    def count_words(self) -> None:
+        """Bring `words`, `vocabulary` and `rarity` up to the table."""
+        self.vocabulary, self.words, counts = np.unique(self.table.words, return_inverse=True, return_counts=True)
+        self.rarity = rarity(self.vocabulary, counts, len(self.table))[self.words]
 
     @property
     def index(self) -> TokenIndex:
@@ -99,7 +114,9 @@ class ScorerState:
         """Everything as arrays that can be saved; states are float32."""
         table = {f"table.{name}": getattr(self.table, name) for name in TokenTable.__dataclass_fields__}
         cached = {name: getattr(self, name).rows.float().cpu().numpy() for name in ("states", "keys", "prior")}
-        return {**table, **cached, "closed": np.array([self.closed]), "messages": np.array([self.messages])}
+        counts = {"closed": np.array([self.closed]), "messages": np.array([self.messages])}
+        previous = {} if self.previous is None else {"previous": self.previous}
+        return {**table, **cached, **counts, **previous}
 
 
 class ReetScorer:
@@ -134,8 +151,8 @@ class ReetScorer:
             prior=GrowingTensor(**options),
         )
 
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> ScorerState:
-        """The state that `ScorerState.arrays` saved."""
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> ScorerState:
+        """The state that `ScorerState.arrays` saved after the turns of `history`."""
         state = self._empty()
         state.table = TokenTable(*(arrays[f"table.{name}"] for name in TokenTable.__dataclass_fields__))
         state.closed, state.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
@@ -143,6 +160,9 @@ class ReetScorer:
         for name in ("states", "keys", "prior"):
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
             getattr(state, name).write(0, rows.to(self.model.device, self.model.dtype))
+        state.count_words()
+        if "previous" in arrays:
+            state.asked, state.previous = tuple(history), arrays["previous"]
         return state
 
     def encode(self, conversation: Conversation, state: ScorerState | None = None) -> ScorerState:
@@ -154,6 +174,7 @@ class ReetScorer:
         state.ages = np.array(conversation.ages(), dtype=np.int64)
         if len(fresh):
             state.table = state.table.extend(fresh)
+            state.count_words()
             self._encode_open(state)
         return state
 
@@ -188,40 +209,51 @@ class ReetScorer:
     def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
         """Importance of every token for `query`; without one, what any later turn may need.
 
-        Earlier queries are scored too, so that importance compounds over the last `history_turns` turns.
+        Importance compounds over turns. If the last call asked the last query of `history`, its result is carried on;
+        otherwise up to `history_turns` earlier queries are scored again first.
         """
         table = state.table
-        body = np.flatnonzero(table.starts >= 0)
-        if not len(body):
+        body = table.starts >= 0
+        if not body.any():
             return TokenScores(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0, dtype=np.float32))
         context = TurnContext(
             units=self._tensor(table.units),
-            words=self._tensor(table.words),
-            rarity=self._tensor(rarity(table.words)),
+            words=self._tensor(state.words),
+            vocabulary=self._tensor(state.vocabulary),
+            rarity=self._tensor(state.rarity),
             ages=self._tensor(state.ages[table.messages]),
             mentions=self._tensor(table.mentions),
         )
-        seen = list(history)[-self.config.history_turns :] if self.config.history_turns else []
         if query:
-            self._add_turns(context, query, seen)
+            self._add_turns(context, query, history, state)
         scores = self.model.score(state.index, context)
         logits = scores.importance[:, -1] if query else scores.prior
-        values = logits.float().cpu().numpy()[body]
-        return TokenScores(table.messages[body], table.starts[body], table.ends[body], values)
+        values = logits.float().cpu().numpy()
+        if query:
+            state.asked, state.previous = (*history, Turn(query)), 1.0 / (1.0 + np.exp(-values))
+        return TokenScores(table.messages[body], table.starts[body], table.ends[body], values[body])
 
-    def _add_turns(self, context: TurnContext, query: str, history: Sequence[Turn]) -> None:
-        queries = [turn.query for turn in history] + [query]
-        answered = [f"{turn.query} {turn.answer}".strip() for turn in history]
+    def _add_turns(self, context: TurnContext, query: str, history: Sequence[Turn], state: ScorerState) -> None:
+        seen = list(history)[-self.config.history_turns :] if self.config.history_turns else []
+        asked = [turn.query for turn in state.asked]
+        carried = state.previous is not None and asked == [turn.query for turn in history]
+        if carried:
+            previous = np.pad(state.previous, (0, len(state.table) - len(state.previous)))
+            context.previous = self._tensor(previous).to(self.model.dtype)
+        queries = [query] if carried else [*(turn.query for turn in seen), query]
+        answered = [f"{turn.query} {turn.answer}".strip() for turn in seen]
         read = [query_tokens(text, self.tokenizer, self.config.query_tokens) for text in (*queries, *answered)]
         ids, mask = padded([text[0] for text in read], -1)
         words, _ = padded([text[1] for text in read], 0)
         ids, mask, words = (part.to(self.model.device) for part in (ids, mask, words))
         states, pooled = self.model.pooled(ids.clamp(min=0), mask)
         count = len(queries)
-        context.add_queries(states[:count], ids[:count], words[:count])
-        if history:
-            number = torch.arange(count, device=ids.device)
-            context.add_turns(pooled[count:], words[count:], (number[:, None] - number[:-1][None, :]).clamp(min=0))
+        length = int(mask[:count].sum(-1).max())
+        context.add_queries(states[:count, :length], ids[:count, :length], words[:count, :length])
+        if seen:
+            turns = torch.arange(len(seen), device=ids.device)
+            places = torch.arange(len(seen) + 1 - count, len(seen) + 1, device=ids.device)
+            context.add_turns(pooled[count:], words[count:], (places[:, None] - turns[None, :]).clamp(min=0))
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)

@@ -1,0 +1,125 @@
+"""The `reet` command: results on stdout, messages on stderr, exit status 2 for input that cannot be honoured."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import ReetError
+
+FORMATS = ("text", "json", "messages")
+
+
+def budget(text: str) -> float | int:
+    """A budget as typed: digits alone are tokens, anything with a point is a keep rate."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of `reet`."""
+    root = argparse.ArgumentParser(prog="reet", description="Compress conversations to a token budget.")
+    commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    compress = commands.add_parser(
+        "compress",
+        help="compress a text or a conversation",
+        description="Compress a text file, or a JSON file with messages or a context, to a token budget.",
+    )
+    compress.add_argument("file", metavar="FILE", help="text or JSON; - reads standard input")
+    compress.add_argument("--budget", type=budget, default=0.3, help="keep rate like 0.3, or tokens like 2000")
+    compress.add_argument("--query", help="what the reader will be asked; words are pruned without one")
+    compress.add_argument("--format", choices=FORMATS, default="text", help="what is printed (default: text)")
+    compress.add_argument("--unit", default="auto", help="word, clause, sentence, message or auto")
+    compress.add_argument(
+        "--protect", action="append", default=[], metavar="RULE", help="a role, regex or message number; repeatable"
+    )
+    compress.add_argument("--tokenizer", help="counts the budget: tokenizer id or folder, or a tiktoken encoding")
+    compress.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
+    compress.set_defaults(run=run_compress)
+    return root
+
+
+def read_input(name: str, query: str | None) -> Any:
+    """The input that a file holds: JSON messages or context, else its text; `query` wins over the file's own.
+
+    Raises:
+        ReetError: If the file cannot be read or is not UTF-8.
+    """
+    try:
+        raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = raw.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReetError(f"FILE must be a readable UTF-8 file or -, got {name!r} ({error}).") from error
+    content: Any = text
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = text
+    if isinstance(content, dict) and ("messages" in content or "context" in content):
+        known = {key: content[key] for key in ("messages", "context", "query", "history") if key in content}
+        return {**known, "query": query or known.get("query")}
+    if isinstance(content, list) and content and all(isinstance(item, dict) and "role" in item for item in content):
+        return {"messages": content, "query": query}
+    return {"context": text, "query": query}
+
+
+def protection(rules: Sequence[str]) -> list[str | int]:
+    """Rules as typed: whole numbers are message numbers."""
+    return [int(rule) if rule.lstrip("-").isdigit() else rule for rule in rules]
+
+
+def run_compress(arguments: argparse.Namespace) -> None:
+    """Compress one file and print the result."""
+    inputs = read_input(arguments.file, arguments.query)
+    from transformers import pipeline
+    from transformers.utils import logging
+
+    from .registration import bundled_model
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    model = arguments.model or bundled_model()
+    try:
+        compress = pipeline("reet-compression", model=model, progress=sys.stderr.isatty())
+    except OSError as error:
+        raise ReetError(
+            f"--model must be a checkpoint id or folder, but {model!r} cannot be loaded: {error}"
+        ) from error
+    out = compress(
+        inputs,
+        budget=arguments.budget,
+        unit=arguments.unit,
+        tokenizer=arguments.tokenizer,
+        protect=protection(arguments.protect),
+    )
+    if arguments.format == "text":
+        print(out["text"])
+    else:
+        print(json.dumps(out if arguments.format == "json" else out["messages"], ensure_ascii=False, indent=2))
+    counts = out["tokens"]
+    print(f"{counts['original']} -> {counts['compressed']} tokens (budget {counts['budget']})", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return the exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except ReetError as error:
+        print(f"reet: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,248 @@
+"""The model card: `python -m reet_hf.hub.cards reet/reet-base` writes README.md into that folder.
+
+Every number on a card comes from a file: the weights and their configuration, `training.json` beside them, and a
+results file that `eval/run.py` wrote. What only a person knows stands in `model_cards/NAME.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from safetensors import safe_open
+
+from ..errors import ReetError
+from .bundle import requirements
+
+TEMPLATE = Path(__file__).with_name("card_template.md")
+SECTIONS = ("Intended use", "Limits", "Risks", "Training data")
+TABLES = {  # further numbers of each set and system that a results file may hold
+    "evidence_recall": "Share of the content words of the gold evidence that is kept:",
+    "rate": "Share of the tokens that is kept:",
+}
+RESULT_KEYS = ("task", "version", "regime", "rate", "turns", "model", "hardware", "packages", "sets", "mean")
+TRAINING_KEYS = ("command", "recipe", "seed", "steps", "data_fingerprint", "metrics")
+
+Record = Mapping[str, Any]
+
+
+def build_card(folder: str | Path, person: str | Path, results: str | Path) -> ModelCard:
+    """The card of the model in `folder`, whose last two parts are its Hub id.
+
+    Args:
+        folder: Saved model with `training.json`.
+        person: Markdown with front matter and the sections in `SECTIONS`.
+        results: JSON file that `eval/run.py` wrote for this model.
+
+    Raises:
+        ReetError: If a file is missing or does not belong to this model, naming it and what makes it.
+    """
+    folder = Path(folder).resolve()
+    model_id = f"{folder.parent.name}/{folder.name}"
+    measured = read_results(Path(results), model_id)
+    trained = _read_json(folder / "training.json", TRAINING_KEYS, "train/train_scorer.py writes it beside the weights")
+    data, summary, sections = read_person(Path(person))
+    mixture = trained["recipe"]["mixture"]
+    _check_mixture(Path(person), sections["Training data"], mixture)
+    parts = {
+        "model_id": model_id,
+        "summary": summary,
+        "requirements": " ".join(requirements()),
+        **{name.lower().replace(" ", "_"): text for name, text in sections.items()},
+        **{key: measured[key] for key in ("task", "version", "regime", "turns")},
+        **{key: _listed(measured[key]) for key in ("hardware", "packages")},
+        "rate": f"{measured['rate']:.0%}",
+        "results": results_section(measured),
+        "architecture": architecture_section(folder),
+        "mixture": mixture_section(mixture, trained["data_fingerprint"]),
+        "training": training_section(trained),
+    }
+    template = TEMPLATE.read_text(encoding="utf-8")
+    places = set(re.findall(r"{{ (\w+) }}", template))
+    if places != parts.keys():
+        raise ReetError(f"{TEMPLATE.name} must have the places {sorted(parts)}, but has {sorted(places)}.")
+    fields = {**data.to_dict(), "model_name": folder.name, "eval_results": eval_results(measured)}
+    return ModelCard.from_template(
+        ModelCardData(**fields), template_str=f"---\n{{{{ card_data }}}}\n---\n\n{template}", **parts
+    )
+
+
+def read_results(path: Path, model_id: str) -> Record:
+    """The results file of a model.
+
+    Raises:
+        ReetError: If it is missing, incomplete or of another model.
+    """
+    command = f"python -m eval.run --data FOLDER --model {model_id} --output {path}"
+    results = _read_json(path, RESULT_KEYS, f"make it with: {command}")
+    if results["model"].split("/")[-1] != model_id.split("/")[-1]:
+        raise ReetError(f"{path} holds results of {results['model']!r}, not of {model_id!r}; make it with: {command}.")
+    return results
+
+
+def read_person(path: Path) -> tuple[ModelCardData, str, dict[str, str]]:
+    """Front matter, opening paragraph and sections of what a person wrote about a model.
+
+    Raises:
+        ReetError: If the file or a section is missing, or a section has no place on a card.
+    """
+    if not path.is_file():
+        raise ReetError(f"{path} is missing; write it with front matter and the sections {', '.join(SECTIONS)}.")
+    card = ModelCard(path.read_text(encoding="utf-8"))
+    summary, *rest = re.split(r"^## +(.+)$", card.text.strip(), flags=re.MULTILINE)
+    sections = {title.strip(): text.strip() for title, text in zip(rest[::2], rest[1::2], strict=True)}
+    if set(sections) != set(SECTIONS) or not all((summary.strip(), *sections.values())):
+        raise ReetError(
+            f"{path} must have an opening paragraph and exactly the sections {', '.join(SECTIONS)}, none of them "
+            f"empty, but has {', '.join(sections) or 'none'}."
+        )
+    return card.data, summary.strip(), sections
+
+
+def results_section(results: Record) -> str:
+    """Tables of every set and system, and what was checked beside."""
+    sets: Record = results["sets"]
+    systems = list(results["mean"])
+    rows = [
+        [name, entry["measure"].replace("_", " "), entry["questions"], entry["systems"]] for name, entry in sets.items()
+    ]
+    table = [[*row[:3], *(_score(row[3].get(system)) for system in systems)] for row in rows]
+    table.append(["mean", "", "", *(_score(results["mean"][system]) for system in systems)])
+    parts = [_table(["set", "measure", "questions", *systems], table)]
+    for key, title in TABLES.items():
+        shown = {name: entry[key] for name, entry in sets.items() if key in entry}
+        if shown:
+            lines = [[name, *(_score(values.get(system)) for system in systems)] for name, values in shown.items()]
+            parts += [title, _table(["set", *systems], lines)]
+    checks = [f"Budgets overrun: {results['overruns']}."] if "overruns" in results else []
+    checks += [f"Pieces that are verbatim: {results['verbatim']:.1%}."] if "verbatim" in results else []
+    parts += [" ".join(checks)] if checks else []
+    return "\n\n".join(parts)
+
+
+def eval_results(results: Record) -> list[EvalResult]:
+    """The model's own score on every set, for the front matter."""
+    found = []
+    for name, entry in results["sets"].items():
+        title = entry["measure"].replace("_", " ").capitalize()
+        dataset, _, split = name.rpartition("-")
+        found.append(
+            EvalResult(
+                task_type="token-classification",
+                task_name=f"{results['task']} {results['version']}",
+                dataset_type=dataset or name,
+                dataset_name=name,
+                dataset_split=split,
+                metric_type=entry["measure"],
+                metric_name=f"{title} at {results['rate']:.0%} of the tokens",
+                metric_value=entry["systems"]["reet"],
+            )
+        )
+    return found
+
+
+def architecture_section(folder: Path) -> str:
+    """Sizes from the configuration, and the number of parameters from the weights."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    encoder = config["encoder_config"]
+    parameters = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "numpy") as weights:
+            parameters += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    rows = [["parameters", parameters], ["precision", config.get("dtype")], ["encoder", encoder["model_type"]]]
+    rows += [[f"encoder {key.replace('_', ' ')}", encoder.get(key)] for key in ("num_hidden_layers", "hidden_size")]
+    own = ("token_dim", "unit_dim", "window_tokens", "query_tokens", "max_turns", "history_turns")
+    return _table(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
+
+
+def mixture_section(mixture: Record, fingerprints: Record) -> str:
+    """Passes over each training file, and the digest that identifies it."""
+    rows = [[f"`{name}`", passes, f"`{fingerprints[name]}`"] for name, passes in mixture.items()]
+    return _table(["file", "passes", "SHA-256, first digits"], rows)
+
+
+def training_section(trained: Record) -> str:
+    """The command, what it ran with, and what came out."""
+    single = ("encoder", "seed", "processes", "steps", "runtime_seconds")
+    settings = {key: trained[key] for key in single if trained.get(key) is not None}
+    settings |= {
+        key: value for key, value in trained["recipe"].items() if key != "mixture" and value not in ({}, [], None)
+    }
+    rows = [[f"`{key}`", _shown(value)] for key, value in settings.items()]
+    metrics = [[f"`{key}`", _shown(value)] for key, value in trained["metrics"].items()]
+    parts = [f"```bash\n{trained['command']}\n```", _table(["setting", "value"], rows)]
+    parts += [_table(["metric of the finished run", "value"], metrics)] if metrics else []
+    parts += [f"Versions: {_listed(trained['versions'])}."] if trained.get("versions") else []
+    return "\n\n".join(parts)
+
+
+def _check_mixture(person: Path, section: str, mixture: Record) -> None:
+    described = set(re.findall(r"^\| *`([^`]+)` *\|", section, flags=re.MULTILINE))
+    if described != set(mixture):
+        raise ReetError(
+            f"{person} must name, in the table of its section 'Training data', the licence of exactly the files "
+            f"that training.json lists; missing: {sorted(set(mixture) - described)}, "
+            f"not used: {sorted(described - set(mixture))}."
+        )
+
+
+def _read_json(path: Path, keys: Sequence[str], way_out: str) -> Record:
+    if not path.is_file():
+        raise ReetError(f"{path} is missing; {way_out}.")
+    record = json.loads(path.read_text(encoding="utf-8"))
+    missing = [key for key in keys if key not in record]
+    if missing:
+        raise ReetError(f"{path} must hold {', '.join(keys)}, but lacks {', '.join(missing)}; {way_out}.")
+    return record
+
+
+def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_shown, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _listed(values: Record) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the card of one folder; 0, or 2 with the reason on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m reet_hf.hub.cards", description="Write a model's card.")
+    parser.add_argument("folder", type=Path, help="saved model with training.json, such as reet/reet-base")
+    parser.add_argument("--person", type=Path, help="default: model_cards/NAME.md")
+    parser.add_argument("--results", type=Path, help="default: eval/results/NAME-dev.json")
+    arguments = parser.parse_args(argv)
+    name = arguments.folder.resolve().name
+    person = arguments.person or Path("model_cards") / f"{name}.md"
+    results = arguments.results or Path("eval/results") / f"{name}-dev.json"
+    try:
+        card = build_card(arguments.folder, person, results)
+    except ReetError as error:
+        print(error, file=sys.stderr)
+        return 2
+    card.save(arguments.folder / "README.md")
+    print(arguments.folder / "README.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

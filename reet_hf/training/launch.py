@@ -1,0 +1,42 @@
+"""Several CPU processes from `accelerate launch --cpu --num_processes N`, which by itself starts one."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import psutil
+
+
+def launched_processes(command: list[str]) -> int:
+    """The value of `--num_processes` on an `accelerate launch` command line, 1 if it is none."""
+    if "launch" not in command or not any("accelerate" in word for word in command):
+        return 1
+    for place, word in enumerate(command):
+        name, _, value = word.partition("=")
+        if name in ("--num_processes", "--num-processes"):
+            return int(value or command[place + 1])
+    return 1
+
+
+def start_cpu_processes(argv: list[str]) -> bool:
+    """Whether the script was started again as several processes, and has ended.
+
+    On CPUs accelerate 1.x needs MPI for more than one process and otherwise starts a single one without a word. Then
+    the processes are started here, by torch's own launcher.
+
+    Args:
+        argv: The script and its arguments, as in `sys.argv`.
+    """
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1")
+    if not on_cpu or "WORLD_SIZE" in os.environ:
+        return False
+    parent = psutil.Process().parent()
+    count = launched_processes(parent.cmdline()) if parent else 1
+    if count < 2:
+        return False
+    from torch.distributed.run import main
+
+    print(f"Starting {count} CPU processes.", file=sys.stderr)
+    main(["--nproc_per_node", str(count), "--master_port", os.environ.get("MASTER_PORT", "29500"), *argv])
+    return True

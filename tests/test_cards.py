@@ -1,0 +1,210 @@
+"""A card says only what its files say, and all of it; the code on it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from reet_hf import ReetError
+from reet_hf.hub.bundle import requirements
+from reet_hf.hub.cards import build_card, main, read_person
+
+PERSON = Path(__file__).resolve().parent.parent / "model_cards" / "reet-base.md"
+RECIPE = Path(__file__).resolve().parent.parent / "train" / "recipes" / "reet-base.yaml"
+SYSTEMS = ("random", "tfidf", "bm25", "minilm", "reet")
+
+
+def make_results(model: str = "reet/reet-base") -> dict:
+    """Results in which no two numbers are the same."""
+    sets, value = {}, 100
+    for number, (name, measure) in enumerate([("cuad-dev", "answer_survival"), ("qmsum-dev", "evidence_recall")]):
+        entry: dict = {"questions": 611 + number, "measure": measure}
+        for key in ("systems", "evidence_recall", "rate"):
+            entry[key] = {system: (value := value + 7) / 1000 for system in SYSTEMS}
+        sets[name] = entry
+    return {
+        "task": "mtr-session",
+        "version": "1",
+        "regime": "session",
+        "rate": 0.23,
+        "turns": 13,
+        "model": model,
+        "hardware": {"cores": 17, "machine": "x86_64"},
+        "packages": {"torch": "2.99.1", "transformers": "5.77.0"},
+        "sets": sets,
+        "mean": {system: (value := value + 7) / 1000 for system in SYSTEMS},
+        "overruns": 4321,
+        "verbatim": 0.987,
+    }
+
+
+def make_training() -> dict:
+    mixture = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["mixture"]
+    return {
+        "command": "accelerate launch train/train_scorer.py train/recipes/reet-base.yaml --data DATA",
+        "encoder": "all-MiniLM-L6-v2",
+        "recipe": {"mixture": mixture, "max_tokens": 2049, "frozen": ["embeddings"], "model": {}, "expect": {}},
+        "seed": 71,
+        "processes": 3,
+        "steps": 1234,
+        "runtime_seconds": 5678.9,
+        "data_fingerprint": {name: f"{number:016x}" for number, name in enumerate(mixture)},
+        "metrics": {"eval_kept_at_20": 0.8123, "train_loss": 0.4567},
+        "versions": {"reet_hf": "0.1.0", "torch": "2.99.1"},
+    }
+
+
+@pytest.fixture
+def project(tiny_folder, tmp_path) -> Path:
+    """A checkout with a model, what a person wrote, and results."""
+    folder = tmp_path / "reet" / "reet-base"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "training.json").write_text(json.dumps(make_training()))
+    (tmp_path / "model_cards").mkdir()
+    shutil.copy(PERSON, tmp_path / "model_cards")
+    (tmp_path / "eval" / "results").mkdir(parents=True)
+    (tmp_path / "eval" / "results" / "reet-base-dev.json").write_text(json.dumps(make_results()))
+    return tmp_path
+
+
+def build(project: Path) -> ModelCard:
+    return build_card(
+        project / "reet" / "reet-base",
+        project / "model_cards" / "reet-base.md",
+        project / "eval" / "results" / "reet-base-dev.json",
+    )
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Cells of every table row."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_every_number_of_the_results_stands_in_its_row(project):
+    text, results = build(project).text, make_results()
+    rows = rows_of(text)
+    for name, entry in results["sets"].items():
+        measure = entry["measure"].replace("_", " ")
+        assert [name, measure, str(entry["questions"]), *(f"{v:.3f}" for v in entry["systems"].values())] in rows
+        for key in ("evidence_recall", "rate"):
+            assert [name, *(f"{value:.3f}" for value in entry[key].values())] in rows
+    assert ["mean", "", "", *(f"{value:.3f}" for value in results["mean"].values())] in rows
+    assert ["set", "measure", "questions", *SYSTEMS] in rows
+    for number in ("23%", "13 questions", "4321", "98.7%", "17", "2.99.1", "5.77.0"):
+        assert number in text
+
+
+def test_numbers_of_tables_come_from_files_only(project):
+    known = json.dumps([make_results(), make_training()])
+    section = re.search(r"## Results\n(.*?)\n## ", build(project).text, flags=re.DOTALL)
+    assert section is not None
+    scores = re.findall(r"\b0\.\d{3}\b", section[1])
+    assert scores and all(score in known or score.rstrip("0") in known for score in scores)
+
+
+def test_training_and_architecture_come_from_their_files(project, tiny_model):
+    rows, training = rows_of(build(project).text), make_training()
+    for number, (name, passes) in enumerate(training["recipe"]["mixture"].items()):
+        assert [f"`{name}`", str(passes), f"`{number:016x}`"] in rows
+    for row in (["`seed`", "71"], ["`steps`", "1234"], ["`max_tokens`", "2049"], ["`eval_kept_at_20`", "0.8123"]):
+        assert row in rows
+    assert training["command"] in build(project).text
+    assert ["parameters", str(sum(p.numel() for p in tiny_model.parameters()))] in rows
+    assert ["`window_tokens`", str(tiny_model.config.window_tokens)] in rows
+
+
+def test_nothing_is_left_to_fill_in(project):
+    content = build(project).content
+    assert not re.search(r"\{\{|\}\}|\{%|\bNone\b|TODO|Undefined", content)
+    assert " ".join(requirements()) in content
+    assert not re.search(r"\n## [^\n]+\n\s*(?:\n## |$)", content), "a section is empty"
+
+
+def test_front_matter_is_what_the_hub_reads(project):
+    content = build(project).content
+    front = yaml.safe_load(content.split("---\n")[1])
+    assert front["license"] == "apache-2.0"
+    assert front["library_name"] == "transformers"
+    assert front["pipeline_tag"] == "token-classification"
+    assert front["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert front["language"] == "en"
+    assert "reet" in front["tags"]
+    assert all("/" in name for name in front["datasets"])
+    (entry,) = front["model-index"]
+    assert entry["name"] == "reet-base"
+    values = {result["dataset"]["name"]: result["metrics"][0]["value"] for result in entry["results"]}
+    assert values == {name: found["systems"]["reet"] for name, found in make_results()["sets"].items()}
+    assert {result["metrics"][0]["type"] for result in entry["results"]} == {"answer_survival", "evidence_recall"}
+    again = ModelCard(content)
+    assert [result.metric_value for result in again.data.eval_results or []] == list(values.values())
+
+
+def test_the_code_on_the_card_runs(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    blocks = re.findall(r"```python\n(.*?)```", build(project).text, flags=re.DOTALL)
+    assert len(blocks) == 3
+    names: dict = {}
+    for block in blocks[:2]:
+        exec(compile(block, "card", "exec"), names)
+    assert names["result"]["pieces"] and names["second"]["pieces"]
+    assert names["restored"][: len(names["messages"])] == names["messages"]
+    exec(compile(blocks[2], "card", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_every_training_file_has_licence_and_caution():
+    _, _, sections = read_person(PERSON)
+    described = {row[0].strip("`"): row[1:] for row in rows_of(sections["Training data"])[2:]}
+    assert described.keys() == make_training()["recipe"]["mixture"].keys()
+    assert all(all(cells) for cells in described.values())
+    assert re.search(r"DialogRE.*bAbI", sections["Training data"], flags=re.DOTALL)
+
+
+def test_the_command_writes_the_readme(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    assert main(["reet/reet-base"]) == 0
+    assert capsys.readouterr().out == "reet/reet-base/README.md\n"
+    assert ModelCard.load("reet/reet-base/README.md").data.license == "apache-2.0"
+
+
+def test_without_results_the_command_says_how_to_make_them(project, monkeypatch, capsys):
+    monkeypatch.chdir(project)
+    (project / "eval/results/reet-base-dev.json").unlink()
+    assert main(["reet/reet-base"]) == 2
+    error = capsys.readouterr().err
+    assert "eval/results/reet-base-dev.json is missing" in error
+    assert "python -m eval.run --data FOLDER --model reet/reet-base --output eval/results/reet-base-dev.json" in error
+    assert not (project / "reet/reet-base/README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("eval/results/reet-base-dev.json", "reet/reet-base", "reet/other", "holds results of 'reet/other'"),
+        ("eval/results/reet-base-dev.json", '"mean"', '"meant"', "lacks mean; make it with"),
+        ("reet/reet-base/training.json", '"steps"', '"step"', "lacks steps"),
+        ("model_cards/reet-base.md", "| `cuad-train` |", "| cuad |", r"missing: \['cuad-train'\], not used: \[\]"),
+        ("model_cards/reet-base.md", "`covidqa-train`", "`babi-train`", r"not used: \['babi-train'\]"),
+        ("model_cards/reet-base.md", "## Limits", "## Boundaries", "exactly the sections"),
+    ],
+)
+def test_files_that_do_not_fit_are_refused(project, file, old, new, message):
+    path = project / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(ReetError, match=message):
+        build(project)
+
+
+@pytest.mark.parametrize("file", ["reet/reet-base/training.json", "model_cards/reet-base.md"])
+def test_a_missing_file_is_named(project, file):
+    (project / file).unlink()
+    with pytest.raises(ReetError, match=f"{Path(file).name} is missing"):
+        build(project)

@@ -1,0 +1,137 @@
+"""Labels, windows and the scorer's incremental state."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reet_hf.conversation import Conversation, parse_messages
+from reet_hf.metrics import answer_survival, evidence_recall
+from reet_hf.records import Span, Turn
+from reet_hf.scoring.labels import prior_targets, relevance_targets
+from reet_hf.scoring.scorer import GrowingTensor, ReetScorer, TokenScores, pool
+from reet_hf.windows import plan_windows, query_tokens, token_rarity, tokenize
+
+MESSAGES = [
+    {"role": "system", "content": "the order is abc. 12 visa in june."},
+    {"role": "user", "name": "ann", "content": "when does the visa expires? " * 6},
+    {"role": "assistant", "content": "the visa expires in june. order abc. " * 9},
+    {"role": "user", "content": "ok. the order?"},
+]
+
+
+def test_answer_tokens_outweigh_their_sentence_and_other_evidence(tokenizer):
+    text = "the visa expires in june. order abc. the order."
+    table = tokenize(Conversation(parse_messages([{"role": "document", "content": text}])), tokenizer)
+    start = text.index("june")
+    question = {
+        "answer_spans": [{"message": 0, "start": start, "end": start + 4}],
+        "evidence": [{"message": 0, "start": 0, "end": text.index(" the order")}],
+    }
+    targets = relevance_targets(table, question)
+    by_character = {int(s): float(t) for s, t in zip(table.starts, targets, strict=True)}
+    assert by_character[start] == 1.0
+    assert by_character[0] == pytest.approx(0.6)
+    assert by_character[text.index("order abc")] == pytest.approx(0.15)
+    assert by_character[text.index("the order")] == 0.0
+
+
+def test_abstractive_answers_make_evidence_relevant_and_unanswerable_ones_nothing(tokenizer):
+    table = tokenize(Conversation(parse_messages([{"role": "user", "content": "the visa. order abc."}])), tokenizer)
+    evidence = [{"message": 0, "start": 0, "end": 9}]
+    some = relevance_targets(table, {"answer_spans": [], "evidence": evidence})
+    assert set(np.round(some, 2)) == {0.0, np.float32(0.6)}
+    assert not relevance_targets(table, {"answer_spans": [], "evidence": []}).any()
+
+
+def test_prior_compounds_evidence_of_later_turns_only():
+    first, second = np.array([0.6, 0.0, 1.0]), np.array([0.6, 0.6, 0.0])
+    assert prior_targets([first, second]).tolist() == pytest.approx([1 - 0.7 * 0.7, 0.3, 1.0])
+    assert prior_targets([first, second], asked_after=1).tolist() == pytest.approx([0.3, 0.3, 0.0])
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(2, 25))
+@settings(deadline=None, max_examples=200)
+def test_windows_cover_everything_once_and_break_inside_long_sentences_only(lengths, capacity):
+    units = np.repeat(np.arange(len(lengths)), lengths)
+    windows = plan_windows(units, capacity)
+    assert [n for start, end in windows for n in range(start, end)] == list(range(len(units)))
+    assert all(0 < end - start <= capacity for start, end in windows)
+    for _, end in windows[:-1]:
+        inside = units[end - 1] == units[end]
+        assert not inside or lengths[units[end]] > capacity
+
+
+@given(st.lists(st.integers(1, 12), min_size=2, max_size=25), st.integers(4, 20), st.data())
+@settings(deadline=None, max_examples=200)
+def test_windows_that_were_final_stay_when_sentences_are_appended(lengths, capacity, data):
+    units = np.repeat(np.arange(len(lengths)), lengths)
+    cut = data.draw(st.integers(1, len(lengths) - 1))
+    early = plan_windows(units[units < cut], capacity)
+    final = early[:-1]
+    later = plan_windows(units, capacity, start=early[-1][0])
+    assert final + later == plan_windows(units, capacity)
+
+
+def test_growing_by_message_gives_the_states_of_one_pass(tiny_model, tokenizer):
+    scorer = ReetScorer(tiny_model, tokenizer)
+    messages = parse_messages(MESSAGES)
+    whole = scorer.encode(Conversation(messages))
+    grown = None
+    for count in range(1, len(messages) + 1):
+        grown = scorer.encode(Conversation(messages[:count]), grown)
+    assert torch.allclose(whole.states.rows, grown.states.rows, atol=1e-5)
+    history = (Turn("the order?", "abc"),)
+    assert np.allclose(
+        scorer.score(whole, "visa?", history).importance, scorer.score(grown, "visa?", history).importance, atol=1e-4
+    )
+
+
+def test_final_windows_are_not_encoded_again(tiny_model, tokenizer, monkeypatch):
+    scorer = ReetScorer(tiny_model, tokenizer)
+    messages = parse_messages(MESSAGES)
+    state = scorer.encode(Conversation(messages[:3]))
+    read = []
+    forward = tiny_model.reet.forward
+    monkeypatch.setattr(
+        tiny_model.reet, "forward", lambda ids, mask: read.append(int(mask.sum())) or forward(ids, mask)
+    )
+    scorer.encode(Conversation(messages), state)
+    assert 0 < sum(read) <= 2 * tiny_model.config.window_tokens
+
+
+def test_rows_are_kept_when_a_growing_tensor_grows():
+    rows = GrowingTensor(2, dtype=torch.float32, device=torch.device("cpu"))
+    rows.write(0, torch.ones(3, 2))
+    rows.write(2, torch.full((5, 2), 2.0))
+    assert rows.rows[:, 0].tolist() == [1, 1, 2, 2, 2, 2, 2]
+
+
+def test_pooling_is_the_mean_of_overlapping_tokens():
+    scores = TokenScores(np.array([0, 0, 1]), np.array([0, 4, 0]), np.array([3, 8, 5]), np.array([1.0, 3.0, -2.0]))
+    assert pool(scores, [(0, 0, 3), (0, 0, 8), (1, 2, 4), (0, 8, 9)]).tolist() == pytest.approx([1, 2, -2, -2])
+
+
+def test_long_queries_keep_both_ends(tokenizer):
+    ids, words = query_tokens("the " + "x " * 50 + "june", tokenizer, 12)
+    full = tokenizer("the june", add_special_tokens=True).input_ids
+    assert len(ids) == len(words) == 12 and ids[1] == full[1] and ids[-2] == full[-2]
+
+
+def test_rarity_is_zero_without_content_and_one_for_a_single_occurrence():
+    values = token_rarity(np.array([0, 4, 4, 9]))
+    assert values[0] == 0 and values[3] == pytest.approx(1.0) and 0 < values[1] < 1
+
+
+def test_survival_needs_every_content_word_of_one_answer():
+    texts = ["It expires on 5 June 2027 in Rome."]
+    spans = [{"message": 0, "start": 11, "end": 25}, {"message": 0, "start": 29, "end": 33}]
+    assert texts[0][11:25] == "on 5 June 2027"
+    assert answer_survival(texts, spans[:1], [Span(0, 14, 25)]) == 1.0
+    assert answer_survival(texts, spans[:1], [Span(0, 14, 24)]) == 0.0
+    assert answer_survival(texts, spans, [Span(0, 29, 33)]) == 1.0
+    assert answer_survival(texts, spans[:1], []) == 0.0
+    assert evidence_recall(texts, spans[:1], [Span(0, 16, 20)]) == pytest.approx(1 / 3)

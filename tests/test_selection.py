@@ -1,0 +1,195 @@
+"""Selection against brute force: within the limit, close to it, groups whole, protected spans kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reet_hf.errors import ReetError
+from reet_hf.records import Span, Unit
+from reet_hf.selection import TOLERANCE, Candidates, choose, fit
+
+PROSE = (
+    "The visa of Ann Lee expires in June and must be renewed in Oslo before the spring. Her order of seven boxes of "
+    "green tea was shipped on Monday, though the invoice says Tuesday. Nobody called the office about either of them."
+)
+
+
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+@st.composite
+def candidates(draw, largest: int = 10, groups: bool = True) -> Candidates:
+    """Units of one character a token, in up to three messages, some of them grouped."""
+    units, place, message = [], 0, 0
+    for _ in range(draw(st.integers(1, largest))):
+        if draw(st.booleans()) and message < 2:
+            message, place = message + 1, 0
+        length = draw(st.integers(1, 9))
+        group = draw(st.sampled_from([None, None, 0, 1])) if groups else None
+        units.append(Unit(message, place, place + length, "sentence" if group is None else "tool", group))
+        place += length + draw(st.integers(0, 2))
+    scores = draw(st.lists(st.integers(-5, 20), min_size=len(units), max_size=len(units), unique=True))
+    costs = np.array([unit.end - unit.start for unit in units])
+    return Candidates(units, np.array(scores, dtype=float), costs)
+
+
+OVERHEADS = st.lists(st.integers(0, 4), min_size=3, max_size=3).map(np.array)
+
+
+def exact(overheads: np.ndarray):
+    """Tokens of spans: one a character, and what each message costs once."""
+
+    def count(spans: Sequence[Span]) -> int:
+        return sum(s.end - s.start for s in spans) + sum(int(overheads[m]) for m in {s.message for s in spans})
+
+    return count
+
+
+def characters(coarse: Sequence[Unit]) -> Candidates:
+    """What can be split as units of one character each."""
+    parts = [Unit(u.message, n, n + 1, "word") for u in coarse if u.group is None for n in range(u.start, u.end)]
+    return Candidates(parts, np.zeros(len(parts)), np.ones(len(parts), dtype=np.int64))
+
+
+def uncuttable(coarse: Sequence[Unit]) -> Candidates:
+    return Candidates([], np.zeros(0), np.zeros(0, dtype=np.int64))
+
+
+def price(found: Candidates, overheads: np.ndarray, kept: Sequence[bool]) -> int:
+    return exact(overheads)([unit.span for unit, keep in zip(found.units, kept, strict=True) if keep])
+
+
+def subsets(found: Candidates):
+    """Every choice that keeps groups together."""
+    for kept in product((False, True), repeat=len(found.units)):
+        by_group: dict[int, set[bool]] = {}
+        for unit, keep in zip(found.units, kept, strict=True):
+            if unit.group is not None:
+                by_group.setdefault(unit.group, set()).add(keep)
+        if all(len(values) == 1 for values in by_group.values()):
+            yield kept
+
+
+@given(found=candidates(), overheads=OVERHEADS, limit=st.integers(0, 60))
+@settings(deadline=None, max_examples=60)
+def test_choose_is_the_first_affordable_choice_in_order_of_importance(found, overheads, limit):
+    """The brute-force twin: of all choices that fit, the one that keeps the best choice, then the next best, …
+
+    Greedy by importance promises this order and no share of a best sum: one dear unit may displace many cheap ones.
+    """
+    dense, count = found.choices()
+    best = [max(found.scores[dense == choice]) for choice in range(count)]
+    order = sorted(range(count), key=lambda choice: -best[choice])
+    first = [int(np.flatnonzero(dense == choice)[0]) for choice in order]
+    affordable = [kept for kept in subsets(found) if price(found, overheads, kept) <= limit]
+    twin = max(affordable, key=lambda kept: [kept[place] for place in first])
+    assert choose(found, overheads, limit).tolist() == list(twin)
+
+
+@given(found=candidates(groups=False), limit=st.integers(0, 60))
+@settings(deadline=None, max_examples=40)
+def test_choose_is_optimal_where_all_units_cost_the_same(found, limit):
+    equal = Candidates(found.units, found.scores + 6, np.full(len(found.units), 3))
+    kept = choose(equal, np.zeros(3, dtype=int), limit)
+    best = max(
+        sum(equal.scores[np.flatnonzero(choice)])
+        for choice in product((False, True), repeat=len(found.units))
+        if 3 * sum(choice) <= limit
+    )
+    assert equal.scores[kept].sum() == pytest.approx(best)
+
+
+@given(found=candidates(), overheads=OVERHEADS, limit=st.integers(0, 60), data=st.data())
+@settings(deadline=None, max_examples=120)
+def test_fit_stays_within_the_limit_and_keeps_groups_whole(found, overheads, limit, data):
+    count = exact(overheads)
+    exaggeration = data.draw(st.sampled_from([1, 2]), label="exact cost over estimated cost")
+    spans = fit(found, overheads, limit, [], lambda s: exaggeration * count(s), characters)
+    assert exaggeration * count(spans) <= limit
+    assert spans == sorted(spans)
+    assert not any(a.overlaps(b) for n, a in enumerate(spans) for b in spans[n + 1 :])
+    kept = {(s.message, n) for s in spans for n in range(s.start, s.end)}
+    for group in {unit.group for unit in found.units} - {None}:
+        members = [(u.message, n) for u in found.units if u.group == group for n in range(u.start, u.end)]
+        assert len(kept & set(members)) in (0, len(members))
+
+
+@given(found=candidates(groups=False), overheads=OVERHEADS, limit=st.integers(1, 60))
+@settings(deadline=None, max_examples=100)
+def test_fit_comes_close_to_the_limit_where_units_can_be_cut(found, overheads, limit):
+    count = exact(overheads)
+    everything = count([unit.span for unit in found.units])
+    spans = fit(found, overheads, limit, [], count, characters)
+    dearest = 1 + int(overheads.max())  # one more character and, perhaps, its message
+    assert count(spans) >= min(everything, (1 - TOLERANCE) * limit - dearest)
+
+
+@given(found=candidates(), overheads=OVERHEADS, limit=st.integers(0, 60), data=st.data())
+@settings(deadline=None, max_examples=120)
+def test_protected_spans_survive_or_the_floor_is_named_and_works(found, overheads, limit, data):
+    places = data.draw(st.sets(st.integers(0, len(found.units) - 1), min_size=1, max_size=3))
+    groups = {found.units[place].group for place in places} - {None}
+    protected = sorted(u.span for n, u in enumerate(found.units) if n in places or u.group in groups)
+    count = exact(overheads)
+
+    def kept_within(budget: int) -> list[Span]:
+        return fit(found, overheads, budget, protected, count, characters)
+
+    if count(protected) > limit:
+        with pytest.raises(ReetError, match=f"`budget` allows {limit} tokens.*at least {count(protected)}") as caught:
+            kept_within(limit)
+        assert caught.value.floor == count(protected)
+        limit = caught.value.floor
+    spans = kept_within(limit)
+    assert count(spans) <= limit
+    assert all(any(span.contains(wanted) for span in spans) for wanted in protected)
+
+
+def test_protected_words_are_not_paid_for_twice():
+    units = [Unit(0, n, n + 1, "word") for n in range(100)]
+    words = Candidates(units, np.arange(100, 0, -1.0), np.ones(100, dtype=np.int64))
+    protected = [unit.span for unit in units[:40]]
+    spans = fit(words, np.zeros(1, dtype=int), 80, protected, exact(np.zeros(1, dtype=int)), uncuttable)
+    assert len(spans) >= (1 - TOLERANCE) * 80
+
+
+def test_what_cannot_be_cut_and_does_not_fit_does_not_stop_smaller_units():
+    atoms = [Unit(0, 200 * n, 200 * n + 200, "code") for n in range(4)]
+    sentence = Unit(0, 900, 960)
+    found = Candidates([*atoms, sentence], np.array([4.0, 3, 2, 1, 0]), np.array([200, 200, 200, 200, 60]))
+
+    def finer(coarse: Sequence[Unit]) -> Candidates:
+        return characters([unit for unit in coarse if unit.kind == "sentence"])
+
+    spans = fit(found, np.zeros(1, dtype=int), 50, [], exact(np.zeros(1, dtype=int)), finer)
+    assert sum(span.end - span.start for span in spans) >= 49
+
+
+@pytest.mark.parametrize("unit", ["word", "auto"])
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("counting", ["words", "tokenizer"])
+def test_words_fill_the_budget(compress, tokenizer, unit, rate, counting):
+    out = compress(
+        " ".join([PROSE] * 5), budget=rate, unit=unit, tokenizer=count_words if counting == "words" else None
+    )
+    assert (1 - TOLERANCE) * out["tokens"]["budget"] <= out["tokens"]["compressed"] <= out["tokens"]["budget"]
+
+
+@pytest.mark.parametrize("unit", ["clause", "sentence", "message"])
+@pytest.mark.parametrize("query", [None, "When does the visa expire?"])
+def test_smaller_units_fill_what_larger_ones_leave(compress, unit, query):
+    messages = [{"role": role, "content": PROSE} for role in ("user", "assistant") * 3]
+    out = compress({"messages": messages, "query": query}, budget=0.37, unit=unit, tokenizer=count_words)
+    assert (1 - TOLERANCE) * out["tokens"]["budget"] - 1 <= out["tokens"]["compressed"] <= out["tokens"]["budget"]
+
+
+def test_protected_words_leave_the_rest_of_the_budget_to_others(compress):
+    out = compress(" ".join([PROSE] * 5), budget=0.6, unit="word", tokenizer=count_words, protect=[r"\b[a-m]\w*"])
+    assert out["tokens"]["compressed"] >= (1 - TOLERANCE) * out["tokens"]["budget"]
