@@ -22,31 +22,38 @@ class TokenCounter:
 
     Attributes:
         name: How the counter is called in messages.
-        count: Tokens of a text, special tokens left out.
-        starts: First characters of the tokens of a text in order, where the tokenizer can tell.
+        counts: Tokens of each of several texts, special tokens left out.
+        starts: First characters of the tokens of each of several texts, in order, where the tokenizer can tell.
         chat: Tokens of rendered chat messages with the chat template's overhead, where there is a template.
     """
 
     name: str
-    count: Callable[[str], int]
-    starts: Callable[[str], Sequence[int]] | None = None
+    counts: Callable[[Sequence[str]], list[int]]
+    starts: Callable[[Sequence[str]], list[Sequence[int]]] | None = None
     chat: Callable[[Sequence[Mapping[str, Any]]], int] | None = None
 
-    def costs(self, text: str, spans: Sequence[Offsets]) -> np.ndarray:
-        """Estimated tokens of slices of a text: exact up to what joins two slices.
+    def count(self, text: str) -> int:
+        """Tokens of one text."""
+        return self.counts([text])[0]
+
+    def costs(self, texts: Sequence[str], spans: Sequence[Sequence[Offsets]]) -> np.ndarray:
+        """Estimated tokens of slices of texts, one after the other: exact up to what joins two slices.
 
         Args:
-            text: The whole text.
-            spans: Half-open characters, in order.
+            texts: The whole texts.
+            spans: For each text half-open characters, in order.
         """
-        if not spans:
+        if not texts:
             return np.zeros(0, dtype=np.int64)
         if self.starts is None:
-            return np.array([self.count(text[start:end]) for start, end in spans], dtype=np.int64)
-        starts = np.asarray(self.starts(text), dtype=np.int64)
-        borders = np.asarray(spans, dtype=np.int64)
-        inside = np.searchsorted(starts, borders[:, 1]) - np.searchsorted(starts, borders[:, 0])
-        return np.maximum(inside, 1)
+            slices = [text[start:end] for text, own in zip(texts, spans, strict=True) for start, end in own]
+            return np.array(self.counts(slices) if slices else [], dtype=np.int64)
+        found = []
+        for starts, own in zip(self.starts(texts), spans, strict=True):
+            borders = np.asarray(own, dtype=np.int64).reshape(-1, 2)
+            places = np.searchsorted(np.asarray(starts, dtype=np.int64), borders)
+            found.append(np.maximum(places[:, 1] - places[:, 0], 1))
+        return np.concatenate(found)
 
 
 def resolve_counter(tokenizer: Any, default: TokenCounter | None = None) -> TokenCounter:
@@ -110,19 +117,24 @@ def _tiktoken_by_name(name: str) -> TokenCounter | None:
         ) from error
 
 
-def _called(function: Callable[[str], int], text: str) -> int:
-    value = function(text)
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ReetError(f"`tokenizer` must return a number of tokens of at least 0, got {value!r} for a text.")
-    return int(value)
+def _called(function: Callable[[str], int], texts: Sequence[str]) -> list[int]:
+    values = [function(text) for text in texts]
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            raise ReetError(f"`tokenizer` must return a number of tokens of at least 0, got {value!r} for a text.")
+    return [int(value) for value in values]
 
 
 def _hugging_face(tokenizer: Any) -> TokenCounter:
-    def encode(text: str, **options: Any) -> Any:
-        return tokenizer(text, add_special_tokens=False, verbose=False, **options)
+    def encode(texts: Sequence[str], **options: Any) -> Any:
+        return tokenizer(list(texts), add_special_tokens=False, verbose=False, **options)
 
-    def starts(text: str) -> list[int]:
-        return [start for start, _ in encode(text, return_offsets_mapping=True)["offset_mapping"]]
+    def counts(texts: Sequence[str]) -> list[int]:
+        return [len(ids) for ids in encode(texts)["input_ids"]]
+
+    def starts(texts: Sequence[str]) -> list[Sequence[int]]:
+        mapped = encode(texts, return_offsets_mapping=True)["offset_mapping"]
+        return [[start for start, _ in offsets] for offsets in mapped]
 
     def chat(messages: Sequence[Mapping[str, Any]]) -> int:
         if not messages:
@@ -138,7 +150,7 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
 
     return TokenCounter(
         name=getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__,
-        count=lambda text: len(encode(text)["input_ids"]) if text else 0,
+        counts=counts,
         starts=starts if getattr(tokenizer, "is_fast", False) else None,
         chat=chat if getattr(tokenizer, "chat_template", None) else None,
     )
@@ -147,8 +159,8 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
 def _tiktoken(encoding: Any) -> TokenCounter:
     return TokenCounter(
         name=encoding.name,
-        count=lambda text: len(encoding.encode_ordinary(text)),
-        starts=lambda text: encoding.decode_with_offsets(encoding.encode_ordinary(text))[1],
+        counts=lambda texts: [len(encoding.encode_ordinary(text)) for text in texts],
+        starts=lambda texts: [encoding.decode_with_offsets(encoding.encode_ordinary(text))[1] for text in texts],
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from .segmentation import UNITS, units
 from .selection import Candidates, fit
 
 STRATEGIES = ("extractive",)
+FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
 
 @dataclass(frozen=True)
@@ -117,16 +120,13 @@ class Compressor:
         candidates = self._candidates(state, counter, unit, scores)
         protected = protected_spans(conversation, candidates.units, options.protect)
 
-        def finer(coarse: Sequence[Unit]) -> Candidates:
-            return _split(conversation, coarse, scores, counter)
-
         spans = fit(
             candidates,
             self._overheads(state, counter),
             limit,
             protected,
             lambda kept: self._count(conversation, counter, kept),
-            finer,
+            [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
         )
         return self._result(state, spans, scores, counter, TokenCounts(original, 0, limit), unit)
 
@@ -168,19 +168,20 @@ class Compressor:
         if not spans:
             return 0
         lines = state.lines.setdefault(counter.name, [])
-        lines.extend(
-            counter.count(render_text(conversation, [span]) + "\n") for span in spans[len(lines) : len(spans) - 1]
-        )
-        return sum(lines[: len(spans) - 1]) + counter.count(render_text(conversation, spans[-1:]))
+        fresh = [render_text(conversation, [span]) + "\n" for span in spans[len(lines) : len(spans) - 1]]
+        *more, last = counter.counts([*fresh, render_text(conversation, spans[-1:])])
+        lines.extend(more)
+        return sum(lines) + last
 
     def _overheads(self, state: State, counter: TokenCounter) -> np.ndarray:
         """Estimated tokens that each message costs beside its text: label, line break, chat markers."""
         known = state.overheads.get(counter.name, np.zeros(0, dtype=np.int64))
-        fresh = []
-        for message in state.conversation.messages[len(known) :]:
-            label = counter.count(f"{message.label}: ") if message.label else 0
-            fresh.append(label + (4 if counter.chat is not None else 0) + 8 * len(message.calls))
-        state.overheads[counter.name] = np.concatenate((known, np.array(fresh, dtype=np.int64)))
+        fresh = state.conversation.messages[len(known) :]
+        labels = sorted({message.label for message in fresh})
+        sizes = dict(zip(labels, counter.counts([f"{label}: " if label else "" for label in labels]), strict=True))
+        frame = 4 if counter.chat is not None else 0
+        more = [sizes[message.label] + frame + 8 * len(message.calls) for message in fresh]
+        state.overheads[counter.name] = np.concatenate((known, np.array(more, dtype=np.int64)))
         return state.overheads[counter.name]
 
     def _unit(self, state: State, counter: TokenCounter, unit: str, query: str | None, limit: int) -> str:
@@ -211,32 +212,22 @@ class Compressor:
 
 
 def _costs(conversation: Conversation, found: Sequence[Unit], counter: TokenCounter) -> np.ndarray:
-    costs = np.zeros(len(found), dtype=np.int64)
-    first = 0
-    while first < len(found):
-        last = first
-        while last < len(found) and found[last].message == found[first].message:
-            last += 1
-        message = conversation.messages[found[first].message]
-        costs[first:last] = counter.costs(message.text, [(unit.start, unit.end) for unit in found[first:last]])
-        first = last
-    return costs
+    grouped = [(number, list(own)) for number, own in groupby(found, key=lambda unit: unit.message)]
+    texts = [conversation.messages[number].text for number, _ in grouped]
+    return counter.costs(texts, [[(unit.start, unit.end) for unit in own] for _, own in grouped])
 
 
 def _split(
-    conversation: Conversation, coarse: Sequence[Unit], scores: TokenScores, counter: TokenCounter
+    conversation: Conversation, scores: TokenScores, counter: TokenCounter, level: str, coarse: Sequence[Unit]
 ) -> Candidates:
-    """The clauses of sentences and messages, the words of clauses; what is atomic cannot be split."""
+    """The smaller units of given ones; what is never cut has none."""
     parts: list[Unit] = []
     for unit in coarse:
-        if unit.kind not in ("message", "sentence", "clause"):
+        if unit.kind not in UNITS:
             continue
         text = Conversation((Message("document", conversation.messages[unit.message].text[unit.start : unit.end]),))
-        level = "sentence" if unit.kind == "message" else "word"
-        parts.extend(
-            Unit(unit.message, unit.start + part.start, unit.start + part.end, part.kind) for part in units(text, level)
-        )
-    parts.sort()
+        inner = units(text, level)
+        parts.extend(Unit(unit.message, unit.start + u.start, unit.start + u.end, u.kind) for u in inner)
     importance = pool(scores, ((u.message, u.start, u.end) for u in parts))
     return Candidates(parts, importance, _costs(conversation, parts, counter))
 

@@ -5,6 +5,8 @@ The cost of units is estimated first and counted exactly on the rendered result 
 
 from __future__ import annotations
 
+import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -58,22 +60,25 @@ def choose(
     kept = np.zeros(len(candidates.units), dtype=bool) if taken is None else taken.copy()
     if not count:
         return kept
-    cost = np.bincount(dense, candidates.costs, count)
+    cost = np.bincount(dense, candidates.costs, count).astype(np.int64)
     score = np.full(count, -np.inf)
     np.maximum.at(score, dense, candidates.scores)
     members = np.split(np.argsort(dense, kind="stable"), np.cumsum(np.bincount(dense, minlength=count))[:-1])
     messages = np.array([unit.message for unit in candidates.units])
     opened = set(messages[kept].tolist())
-    for choice in np.argsort(-score, kind="stable"):
+    smallest, room = int(cost.min()), limit - spent
+    for choice in np.argsort(-score, kind="stable").tolist():
+        if room < smallest:
+            break
         units = members[choice]
-        if kept[units[0]]:
+        if cost[choice] > room or kept[units[0]]:
             continue
         fresh = set(messages[units].tolist()) - opened
-        price = cost[choice] + sum(overheads[number] for number in fresh)
-        if spent + price <= limit:
+        price = int(cost[choice]) + sum(int(overheads[number]) for number in fresh)
+        if price <= room:
             kept[units] = True
             opened |= fresh
-            spent += price
+            room -= price
     return kept
 
 
@@ -83,7 +88,7 @@ def fit(
     limit: int,
     protected: Sequence[Span],
     count: Callable[[Sequence[Span]], int],
-    finer: Callable[[Sequence[Unit]], Candidates],
+    finer: Sequence[Callable[[Sequence[Unit]], Candidates]],
 ) -> list[Span]:
     """Spans to keep, in order: their exact count never exceeds `limit`.
 
@@ -93,7 +98,7 @@ def fit(
         limit: The budget in tokens.
         protected: Spans that must be kept, each inside one unit.
         count: Exact tokens of the rendered spans.
-        finer: Smaller units of given ones, for the rest of the budget.
+        finer: From given units to smaller ones, for the rest of the budget; each function goes further than the last.
 
     Raises:
         ReetError: If the protected spans alone exceed the budget; `floor` is what they need.
@@ -105,18 +110,16 @@ def fit(
             f"{floor} tokens or protect less.",
             floor=floor,
         )
-    whole = [unit.span for unit in candidates.units]
-    if count(_union(whole, protected)) <= limit:
-        return _union(whole, protected)
+    if candidates.costs.sum() <= 1.1 * limit + 8:  # an estimate is never so far off that a larger whole would fit
+        whole = _union([unit.span for unit in candidates.units], protected)
+        if count(whole) <= limit:
+            return whole
     kept = choose(candidates, overheads, limit, floor)
     spans, used, kept = _shrink(candidates, kept, limit, protected, count)
-    for _ in range(3):
+    for split in finer:
         if used >= (1 - TOLERANCE) * limit or kept.all():
             break
-        before = used
-        spans, used = _fill(candidates, kept, spans, used, limit, count, finer, overheads)
-        if used == before:
-            break
+        spans, used = _fill(candidates, kept, spans, used, limit, count, split, overheads)
     return spans
 
 
@@ -127,17 +130,12 @@ def _spans(candidates: Candidates, kept: np.ndarray, protected: Sequence[Span]) 
 def _union(spans: Iterable[Span], protected: Sequence[Span]) -> list[Span]:
     """Both in order, protected spans left out where a span contains them."""
     ordered = sorted(spans)
-    if not protected:
-        return ordered
-    keys = [(span.message, span.start) for span in ordered]
-    result = list(ordered)
+    result = set(ordered)
     for span in protected:
-        place = int(
-            np.searchsorted([k[0] * (1 << 40) + k[1] for k in keys], span.message * (1 << 40) + span.start, "right")
-        )
-        if place == 0 or not ordered[place - 1].contains(span):
-            result.append(span)
-    return sorted(set(result))
+        place = bisect_right(ordered, Span(span.message, span.start, sys.maxsize)) - 1
+        if place < 0 or not ordered[place].contains(span):
+            result.add(span)
+    return sorted(result)
 
 
 def _shrink(
@@ -178,7 +176,7 @@ def _fill(
     used: int,
     limit: int,
     count: Callable[[Sequence[Span]], int],
-    finer: Callable[[Sequence[Unit]], Candidates],
+    split: Callable[[Sequence[Unit]], Candidates],
     overheads: np.ndarray,
 ) -> tuple[list[Span], int]:
     """Add smaller units of the best units that were left out, as many as the exact count allows."""
@@ -188,18 +186,12 @@ def _fill(
     best = rest[np.argsort(-candidates.scores[rest], kind="stable")]
     reach = np.cumsum(candidates.costs[best])
     best = best[: int(np.searchsorted(reach, 4 * room)) + 2]
-    small = finer([candidates.units[place] for place in np.sort(best)])
-    have = set(spans)
-    order = [
-        place
-        for place in np.argsort(-small.scores, kind="stable")
-        if not any(
-            small.units[place].span.overlaps(span) for span in have if span.message == small.units[place].message
-        )
-    ]
+    small = split([candidates.units[place] for place in np.sort(best)])
     added: list[Span] = []
-    for place in order:
+    for place in np.argsort(-small.scores, kind="stable").tolist():
         unit = small.units[place]
+        if _is_taken(unit.span, spans):
+            continue
         price = int(small.costs[place]) + (0 if unit.message in open_messages else int(overheads[unit.message]))
         if price <= room:
             added.append(unit.span)
@@ -212,3 +204,9 @@ def _fill(
             return trial, total
         del added[-max(1, len(added) // 4) :]
     return spans, used
+
+
+def _is_taken(span: Span, spans: Sequence[Span]) -> bool:
+    """Whether `span` shares a character with one of the ordered `spans`."""
+    place = bisect_right(spans, Span(span.message, span.end, -1))
+    return place > 0 and spans[place - 1].overlaps(span)

@@ -58,10 +58,6 @@ def characters(coarse: Sequence[Unit]) -> Candidates:
     return Candidates(parts, np.zeros(len(parts)), np.ones(len(parts), dtype=np.int64))
 
 
-def uncuttable(coarse: Sequence[Unit]) -> Candidates:
-    return Candidates([], np.zeros(0), np.zeros(0, dtype=np.int64))
-
-
 def price(found: Candidates, overheads: np.ndarray, kept: Sequence[bool]) -> int:
     return exact(overheads)([unit.span for unit, keep in zip(found.units, kept, strict=True) if keep])
 
@@ -111,7 +107,7 @@ def test_choose_is_optimal_where_all_units_cost_the_same(found, limit):
 def test_fit_stays_within_the_limit_and_keeps_groups_whole(found, overheads, limit, data):
     count = exact(overheads)
     exaggeration = data.draw(st.sampled_from([1, 2]), label="exact cost over estimated cost")
-    spans = fit(found, overheads, limit, [], lambda s: exaggeration * count(s), characters)
+    spans = fit(found, overheads, limit, [], lambda s: exaggeration * count(s), [characters])
     assert exaggeration * count(spans) <= limit
     assert spans == sorted(spans)
     assert not any(a.overlaps(b) for n, a in enumerate(spans) for b in spans[n + 1 :])
@@ -126,7 +122,7 @@ def test_fit_stays_within_the_limit_and_keeps_groups_whole(found, overheads, lim
 def test_fit_comes_close_to_the_limit_where_units_can_be_cut(found, overheads, limit):
     count = exact(overheads)
     everything = count([unit.span for unit in found.units])
-    spans = fit(found, overheads, limit, [], count, characters)
+    spans = fit(found, overheads, limit, [], count, [characters])
     dearest = 1 + int(overheads.max())  # one more character and, perhaps, its message
     assert count(spans) >= min(everything, (1 - TOLERANCE) * limit - dearest)
 
@@ -140,7 +136,7 @@ def test_protected_spans_survive_or_the_floor_is_named_and_works(found, overhead
     count = exact(overheads)
 
     def kept_within(budget: int) -> list[Span]:
-        return fit(found, overheads, budget, protected, count, characters)
+        return fit(found, overheads, budget, protected, count, [characters])
 
     if count(protected) > limit:
         with pytest.raises(ReetError, match=f"`budget` allows {limit} tokens.*at least {count(protected)}") as caught:
@@ -156,7 +152,7 @@ def test_protected_words_are_not_paid_for_twice():
     units = [Unit(0, n, n + 1, "word") for n in range(100)]
     words = Candidates(units, np.arange(100, 0, -1.0), np.ones(100, dtype=np.int64))
     protected = [unit.span for unit in units[:40]]
-    spans = fit(words, np.zeros(1, dtype=int), 80, protected, exact(np.zeros(1, dtype=int)), uncuttable)
+    spans = fit(words, np.zeros(1, dtype=int), 80, protected, exact(np.zeros(1, dtype=int)), [])
     assert len(spans) >= (1 - TOLERANCE) * 80
 
 
@@ -168,7 +164,7 @@ def test_what_cannot_be_cut_and_does_not_fit_does_not_stop_smaller_units():
     def finer(coarse: Sequence[Unit]) -> Candidates:
         return characters([unit for unit in coarse if unit.kind == "sentence"])
 
-    spans = fit(found, np.zeros(1, dtype=int), 50, [], exact(np.zeros(1, dtype=int)), finer)
+    spans = fit(found, np.zeros(1, dtype=int), 50, [], exact(np.zeros(1, dtype=int)), [finer])
     assert sum(span.end - span.start for span in spans) >= 49
 
 
@@ -188,6 +184,15 @@ def test_smaller_units_fill_what_larger_ones_leave(compress, unit, query):
     messages = [{"role": role, "content": PROSE} for role in ("user", "assistant") * 3]
     out = compress({"messages": messages, "query": query}, budget=0.37, unit=unit, tokenizer=count_words)
     assert (1 - TOLERANCE) * out["tokens"]["budget"] - 1 <= out["tokens"]["compressed"] <= out["tokens"]["budget"]
+
+
+@pytest.mark.parametrize("rate", [0.3, 0.6, 1.0])
+def test_a_count_that_adds_special_tokens_to_each_text_fills_the_budget_too(compress, rate):
+    def count_with_special_tokens(text: str) -> int:
+        return len(text.split()) + 2
+
+    tokens = compress(" ".join([PROSE] * 5), budget=rate, unit="word", tokenizer=count_with_special_tokens)["tokens"]
+    assert (1 - TOLERANCE) * tokens["budget"] <= tokens["compressed"] <= tokens["budget"]
 
 
 def test_protected_words_leave_the_rest_of_the_budget_to_others(compress):

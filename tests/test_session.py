@@ -182,16 +182,18 @@ def test_a_question_that_fails_was_not_asked(compress, error, options):
     assert_same(session.compress(query=QUERY, budget=0.5), expected)
 
 
-def test_an_encoder_that_fails_leaves_the_session_unchanged(compress, monkeypatch):
+@pytest.mark.parametrize("place", ["Compressor.encode", "scoring.scorer.ReetScorer._encode_batch"])
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_an_encoder_that_fails_leaves_the_session_unchanged(compress, monkeypatch, place, error):
     session = at_once(compress, CHAT[:3])
     expected = session.compress(budget=0.5)
 
     def fail(*args):
-        raise MemoryError
+        raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr(session.compressor, "encode", fail)
-        with pytest.raises(MemoryError):
+        patched.setattr(f"reet_hf.{place}", fail)
+        with pytest.raises(error):
             session.append(CHAT[3:])
     assert session.restore() == CHAT[:3]
     assert_same(session.compress(budget=0.5), expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -96,5 +97,5 @@ def main(argv: list[str]) -> None:
         sys.exit(f"The run missed what its recipe expects: {missed}, expected {arguments.expect}.")
 
 
-if __name__ == "__main__" and not start_cpu_processes(sys.argv):
+if __name__ == "__main__" and not start_cpu_processes(sys.argv, os.environ):
     main(sys.argv[1:])

@@ -48,7 +48,7 @@ def build_card(folder: str | Path, person: str | Path, results: str | Path) -> M
     model_id = f"{folder.parent.name}/{folder.name}"
     measured = read_results(Path(results), model_id)
     trained = _read_json(folder / "training.json", TRAINING_KEYS, "train/train_scorer.py writes it beside the weights")
-    data, summary, sections = read_person(Path(person))
+    front, summary, sections = read_person(Path(person))
     mixture = trained["recipe"]["mixture"]
     _check_mixture(Path(person), sections["Training data"], mixture)
     parts = {
@@ -68,7 +68,7 @@ def build_card(folder: str | Path, person: str | Path, results: str | Path) -> M
     places = set(re.findall(r"{{ (\w+) }}", template))
     if places != parts.keys():
         raise ReetError(f"{TEMPLATE.name} must have the places {sorted(parts)}, but has {sorted(places)}.")
-    fields = {**data.to_dict(), "model_name": folder.name, "eval_results": eval_results(measured)}
+    fields = {**front, "model_name": folder.name, "eval_results": eval_results(measured)}
     return ModelCard.from_template(
         ModelCardData(**fields), template_str=f"---\n{{{{ card_data }}}}\n---\n\n{template}", **parts
     )
@@ -87,7 +87,7 @@ def read_results(path: Path, model_id: str) -> Record:
     return results
 
 
-def read_person(path: Path) -> tuple[ModelCardData, str, dict[str, str]]:
+def read_person(path: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
     """Front matter, opening paragraph and sections of what a person wrote about a model.
 
     Raises:
@@ -103,7 +103,7 @@ def read_person(path: Path) -> tuple[ModelCardData, str, dict[str, str]]:
             f"{path} must have an opening paragraph and exactly the sections {', '.join(SECTIONS)}, none of them "
             f"empty, but has {', '.join(sections) or 'none'}."
         )
-    return card.data, summary.strip(), sections
+    return card.data.to_dict(), summary.strip(), sections
 
 
 def results_section(results: Record) -> str:

@@ -37,6 +37,9 @@ class ReetConfig(PreTrainedConfig):
     dropout: float = 0.1
 
     def __post_init__(self, **kwargs):
+        if not type(self).__module__.startswith("transformers_modules."):
+            # keys of a published folder for users without the package; here they would ask for trust_remote_code
+            kwargs = {key: value for key, value in kwargs.items() if key not in ("auto_map", "custom_pipelines")}
         if self.encoder_config is None:
             self.encoder_config = CONFIG_MAPPING["bert"]()
         elif isinstance(self.encoder_config, dict):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Mapping
 
 import psutil
 
 
 def launched_processes(command: list[str]) -> int:
     """The value of `--num_processes` on an `accelerate launch` command line, 1 if it is none."""
-    if "launch" not in command or not any("accelerate" in word for word in command):
+    launches = any(word == "launch" or word.endswith(("commands.launch", "launch.py")) for word in command)
+    if not launches or not any("accelerate" in word for word in command):
         return 1
     for place, word in enumerate(command):
         name, _, value = word.partition("=")
@@ -19,7 +20,7 @@ def launched_processes(command: list[str]) -> int:
     return 1
 
 
-def start_cpu_processes(argv: list[str]) -> bool:
+def start_cpu_processes(argv: list[str], environment: Mapping[str, str]) -> bool:
     """Whether the script was started again as several processes, and has ended.
 
     On CPUs accelerate 1.x needs MPI for more than one process and otherwise starts a single one without a word. Then
@@ -27,9 +28,10 @@ def start_cpu_processes(argv: list[str]) -> bool:
 
     Args:
         argv: The script and its arguments, as in `sys.argv`.
+        environment: The script's `os.environ`, where accelerate leaves its settings.
     """
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1")
-    if not on_cpu or "WORLD_SIZE" in os.environ:
+    on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1")
+    if not on_cpu or "WORLD_SIZE" in environment:
         return False
     parent = psutil.Process().parent()
     count = launched_processes(parent.cmdline()) if parent else 1
@@ -38,5 +40,5 @@ def start_cpu_processes(argv: list[str]) -> bool:
     from torch.distributed.run import main
 
     print(f"Starting {count} CPU processes.", file=sys.stderr)
-    main(["--nproc_per_node", str(count), "--master_port", os.environ.get("MASTER_PORT", "29500"), *argv])
+    main(["--nproc_per_node", str(count), "--master_port", environment.get("MASTER_PORT", "29500"), *argv])
     return True

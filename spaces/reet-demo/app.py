@@ -22,8 +22,8 @@ from reet_hf import ReetError
 from reet_hf.conversation import Message, is_batch, parse_request
 from reet_hf.segmentation import UNITS
 
-MODEL = os.environ.get("REET_MODEL", "reet/reet-base")
 MAX_CHARACTERS = 400_000
+HEADERS = ["Heading", "Type", "Text", "Message"]
 EXAMPLES = json.loads(Path(__file__).with_name("examples.json").read_text(encoding="utf-8"))
 SPEAKER = re.compile(r"^(system|user|assistant):[ \t]*", re.IGNORECASE | re.MULTILINE)
 LOOKS_LIKE_JSON = re.compile(r"\s*(?:\{\s*[\"}]|\[\s*[\[{\"\]])")
@@ -31,21 +31,20 @@ INTRODUCTION = """# REET: compress a conversation, keep what matters
 Paste a conversation or a document, set how much of it may stay, and see which words were kept. Kept text is verbatim,
 the budget is never exceeded, and the receipt says what became of every name, number and date."""
 CSS = """
-.reet { font-size: 15px; line-height: 1.65; color: var(--body-text-color); }
-.reet .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; align-items: center; margin-bottom: 12px; }
-.reet .legend, .reet .who { font-size: 13px; color: var(--body-text-color-subdued); }
+.reet { font-size: 15px; line-height: 1.65; color: var(--body-text-color); --hue: 0, 114, 178; }
+.dark .reet { --hue: 86, 180, 233; }
+.reet .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; margin-bottom: 12px; font-size: 13px; }
 .reet .turn { display: grid; grid-template-columns: 6.5em minmax(0, 1fr); gap: 0 12px; padding: 3px 0; }
-.reet .who { line-height: 1.9; overflow-wrap: anywhere; }
+.reet .who { font-size: 13px; line-height: 1.9; overflow-wrap: anywhere; opacity: 0.75; }
 .reet .said, .reet .call { white-space: pre-wrap; overflow-wrap: anywhere; }
 .reet .call { font-family: var(--font-mono); font-size: 13px; }
 .reet mark { color: inherit; padding: 1px 0; border-radius: 2px; box-decoration-break: clone;
-  -webkit-box-decoration-break: clone; background: rgba(0, 114, 178, calc(0.14 + 0.46 * var(--importance, 0.5))); }
-.reet .dropped { opacity: 0.5; }
-.reet .scale mark { padding: 1px 10px; border-radius: 0; }
+  -webkit-box-decoration-break: clone; background: rgba(var(--hue), calc(0.15 + 0.4 * var(--importance, 0.5))); }
+.reet .dropped { opacity: 0.55; } .reet .legend mark { padding: 1px 10px; border-radius: 0; }
 @media (max-width: 640px) { .reet .turn { grid-template-columns: minmax(0, 1fr); padding: 5px 0; } }
 """
 LEGEND = (
-    '<div class="legend"><span class="scale">kept, less to more important '
+    '<div class="legend"><span>kept, less to more important</span><span>'
     + "".join(f'<mark style="--importance:{step / 4:.2f}"></mark>' for step in range(5))
     + '</span><span class="dropped">dropped</span></div>'
 )
@@ -56,7 +55,7 @@ LOOK = {"theme": gr.themes.Default(primary_hue="blue", **FONTS), "css": CSS, "fo
 @cache
 def load() -> Any:
     """The compression pipeline, made at the first call."""
-    return pipeline("reet-compression", model=MODEL)
+    return pipeline("reet-compression", model=os.environ.get("REET_MODEL", "reet/reet-base"))
 
 
 def parse_input(text: str, query: str = "") -> dict[str, Any]:
@@ -127,9 +126,8 @@ def highlight_text(text: str, pieces: Sequence[Mapping[str, Any]], low: float, h
     for piece in pieces:
         strength = (piece["importance"] - low) / (high - low) if high > low else 1.0
         parts.append(dropped(text[last : piece["start"]]))
-        inside = shown(text[piece["start"] : piece["end"]])
-        title = f"importance {piece['importance']:.2f}"
-        parts.append(f'<mark style="--importance:{strength:.2f}" title="{title}">{inside}</mark>')
+        shade = f'style="--importance:{strength:.2f}" title="importance {piece["importance"]:.2f}"'
+        parts.append(f"<mark {shade}>{shown(text[piece['start'] : piece['end']])}</mark>")
         last = piece["end"]
     return f'<div class="said">{"".join(parts)}{dropped(text[last:])}</div>' if text else ""
 
@@ -147,7 +145,7 @@ def call_html(call: Mapping[str, Any], kept: bool) -> str:
 
 
 def receipt_rows(receipt: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[list[Any]]:
-    """A row for each name, number, date and constraint: what became of it, its type, its text, its message."""
+    """A row for each name, number, date and constraint: what became of it, type, text, message."""
     return [
         [heading.replace("_", " "), mention["type"], mention["text"], mention["message"] + 1]
         for heading in ("dropped", "in_ledger", "kept")
@@ -166,15 +164,14 @@ def compress(text: str, query: str, keep: float, unit: str) -> tuple[str, str, s
         compressor = load()
         start = time.perf_counter()
         result = compressor(inputs, budget=float(keep), unit=unit)
-        seconds = time.perf_counter() - start
-        messages = parse_request(inputs).conversation.messages
     except (ReetError, TypeError, OSError) as error:
-        raise gr.Error(escape(str(error), quote=False), title="Not compressed", print_exception=False) from error
+        raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
+    seconds = time.perf_counter() - start
     tokens = result["tokens"]
     share = tokens["compressed"] / tokens["original"] if tokens["original"] else 0.0
-    counts = f"**{tokens['original']:,} → {tokens['compressed']:,} tokens** ({share:.0%} kept, "
-    counts += f"budget {tokens['budget']:,}) in {seconds:.1f} s"
-    return highlight(messages, result), counts, result["text"], receipt_rows(result["receipt"]), result
+    counts = f"{tokens['original']:,} → {tokens['compressed']:,} tokens ({share:.0%}, budget {tokens['budget']:,})"
+    html = highlight(parse_request(inputs).conversation.messages, result)
+    return html, f"{counts} in {seconds:.1f} s", result["text"], receipt_rows(result["receipt"]), result
 
 
 def example(title: str) -> tuple[str, str, str]:
@@ -193,8 +190,7 @@ def build() -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=3):
                 titles_in = gr.Radio(titles, value=titles[0], label="Examples")
-                info = "Plain text, or JSON messages in the chat format with tool calls"
-                text_in = gr.Textbox(text, label="Conversation or document", info=info, lines=12, max_lines=12)
+                text_in = gr.Textbox(text, label="Text, or chat messages as JSON", lines=12, max_lines=12)
             with gr.Column(scale=2):
                 query_in = gr.Textbox(query, label="Query (may be empty)", lines=2)
                 answer_out = gr.Markdown(answer)
@@ -203,12 +199,12 @@ def build() -> gr.Blocks:
                 button = gr.Button("Compress", variant="primary")
         counts_out = gr.Markdown()
         with gr.Tabs():
-            with gr.Tab("In its place"):
-                html_out = gr.HTML(padding=True)
-            with gr.Tab("Compressed text"):
-                text_out = gr.Textbox(show_label=False, lines=12, max_lines=30, buttons=["copy"])
+            with gr.Tab("In place"):
+                html_out = gr.HTML(padding=True, max_height=720)
+            with gr.Tab("Text"):
+                text_out = gr.Textbox(label="Compressed text", lines=12, max_lines=30, buttons=["copy"])
             with gr.Tab("Receipt"):
-                receipt_out = gr.Dataframe(headers=["Heading", "Type", "Text", "Message"], wrap=True)
+                receipt_out = gr.Dataframe(headers=HEADERS, wrap=True, column_widths=["86px", "112px", "600px", "86px"])
             with gr.Tab("JSON"):
                 json_out = gr.JSON(show_label=False, buttons=["copy"])
         outputs = [html_out, counts_out, text_out, receipt_out, json_out]

@@ -1,0 +1,210 @@
+"""Training end to end on a tiny encoder: recipe, seed, resume, two processes, what is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from conftest import ROOT, make_config
+from transformers import AutoModel
+
+from reet_hf import ReetError, ReetForCompression
+from reet_hf.training.arguments import read_recipe
+from reet_hf.training.dataset import ScoringDataset, read_files
+from reet_hf.training.launch import launched_processes
+from reet_hf.training.metrics import kept_evidence
+from train.train_scorer import main
+
+CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]
+
+
+def rows(count: int, license: str = "CC BY 4.0") -> list[dict]:
+    """Conversations in which each friend says where the order is, and a question for each."""
+    made = []
+    for number in range(count):
+        messages, questions = [], []
+        for friend in range(5):
+            city = CITIES[(number + 2 * friend) % len(CITIES)]
+            text = f"the visa {friend} expires in june. the order {friend} is in {city}. when does the visa expires?"
+            start = text.index(city)
+            span = {"message": friend, "start": start, "end": start + len(city)}
+            sentence = {"message": friend, "start": text.index("the order"), "end": start + len(city) + 1}
+            messages.append({"role": "user", "name": f"friend {friend}", "content": text})
+            question = {"question": f"where is the order {friend}?", "answers": [city], "kind": "extractive"}
+            questions.append({**question, "answer_spans": [span], "evidence": [sentence]})
+        made.append(
+            {"id": f"r{number}", "source": "test", "license": license, "messages": messages, "questions": questions}
+        )
+    return made
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    pq.write_table(pa.Table.from_pylist(rows(12)), folder / "cities-train.parquet")
+    pq.write_table(pa.Table.from_pylist(rows(4)), folder / "cities-dev.parquet")
+    pq.write_table(pa.Table.from_pylist(rows(2, "research use only")), folder / "closed-train.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tokenizer, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    AutoModel.from_config(make_config(len(tokenizer)).encoder_config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path, encoder):
+    """Writes a recipe and returns the command line that trains it."""
+
+    def write(**options) -> list[str]:
+        settings = {
+            "encoder": str(encoder),
+            "mixture": {"cities-train": 1},
+            "evaluation": {"cities-dev": 1},
+            "model": {"window_tokens": 32, "query_tokens": 24, "token_dim": 16, "unit_dim": 24},
+            "learning_rate": 1e-3,
+            "head_learning_rate": 5e-3,
+            "per_device_train_batch_size": 2,
+            "max_steps": 8,
+            "logging_steps": 1,
+            "report_to": "none",
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "seed": 3,
+            "output_dir": str(tmp_path / "run"),
+            **options,
+        }
+        file = tmp_path / f"recipe-{len(list(tmp_path.iterdir()))}.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        return [str(file)]
+
+    return write
+
+
+def train(argv: list[str], monkeypatch, data: Path) -> None:
+    argv = [*argv, "--data", str(data)]
+    monkeypatch.setattr("sys.argv", ["train_scorer.py", *argv])
+    main(argv)
+
+
+def losses(folder: Path) -> list[float]:
+    """Training losses of a run, from the state of its last checkpoint."""
+    last = max(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    history = json.loads((last / "trainer_state.json").read_text())["log_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def test_one_seed_gives_one_loss_and_the_run_leaves_a_loadable_model(recipe, data, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        train(recipe(output_dir=str(tmp_path / name), save_steps=8), monkeypatch, data)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    model = ReetForCompression.from_pretrained(tmp_path / "a")
+    assert next(model.parameters()).dtype == torch.float16
+    record = json.loads((tmp_path / "a" / "training.json").read_text())
+    assert record["steps"] == 8 and record["seed"] == 3
+    assert set(record["data_fingerprint"]) == {"cities-train"}
+    assert 0 <= record["metrics"]["eval_kept_at_20"] <= 1
+    assert str(tmp_path) not in json.dumps(record["command"]) and str(data) not in json.dumps(record)
+
+
+def test_a_resumed_run_ends_like_one_that_was_not_interrupted(recipe, data, tmp_path, monkeypatch):
+    train(recipe(output_dir=str(tmp_path / "whole"), save_steps=4), monkeypatch, data)
+    resumed = tmp_path / "whole"
+    reference = losses(resumed)
+    checkpoint = str(resumed / "checkpoint-4")
+    train(
+        recipe(output_dir=str(tmp_path / "again"), save_steps=8, resume_from_checkpoint=checkpoint), monkeypatch, data
+    )
+    assert losses(tmp_path / "again") == pytest.approx(reference, abs=1e-4)
+
+
+def test_training_learns_and_missing_an_expected_metric_fails(recipe, data, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit, match="eval_kept_at_20"):
+        train(recipe(max_steps=1, expect={"eval_kept_at_20": 1.1}), monkeypatch, data)
+    train(recipe(output_dir=str(tmp_path / "long"), max_steps=40, save_steps=40), monkeypatch, data)
+    curve = losses(tmp_path / "long")
+    assert sum(curve[-5:]) < 0.8 * sum(curve[:5])
+
+
+def test_accelerate_starts_two_processes(recipe, data, tmp_path):
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"]
+    argv = [*recipe(max_steps=2, output_dir=str(tmp_path / "two")), "--data", str(data)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASTER_PORT": "29617"}
+    environment.pop("WORLD_SIZE", None)
+    done = subprocess.run(
+        [*command, "--main_process_port", "29617", str(ROOT / "train" / "train_scorer.py"), *argv],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((tmp_path / "two" / "training.json").read_text())["processes"] == 2
+
+
+def test_number_of_processes_is_read_from_the_launch_command():
+    assert launched_processes(["python", "/bin/accelerate", "launch", "--cpu", "--num_processes", "3", "x.py"]) == 3
+    assert launched_processes(["accelerate", "launch", "--num-processes=2", "x.py"]) == 2
+    assert launched_processes(["bash"]) == 1
+
+
+def test_rows_for_research_only_are_refused(data):
+    with pytest.raises(ReetError, match="research use only"):
+        read_files(data, ["closed-train"])
+    with pytest.raises(ReetError, match="cities-train"):
+        read_files(data, ["absent"])
+
+
+def test_recipes_in_the_repository_are_valid(data):
+    for file in sorted((ROOT / "train" / "recipes").glob("*.yaml")):
+        scorer, training = read_recipe([str(file), "--data", str(data), "--learning_rate", "1.0e-5"])
+        assert scorer.mixture and scorer.evaluation and training.learning_rate == 1e-5
+        assert "dialogre" not in str(scorer.mixture)
+    assert read_recipe([str(ROOT / "train/recipes/toy.yaml"), "--data", "x"])[0].expect
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [([], "recipe"), (["R"], "--data"), (["R", "--data"], "pairs"), (["R", "--data", "x", "--lr", "1"], "lr")],
+)
+def test_wrong_command_lines_are_refused(recipe, argv, words):
+    argv = [recipe()[0] if word == "R" else word for word in argv]
+    with pytest.raises(ValueError, match=re.escape(words)):
+        read_recipe(argv)
+
+
+def test_long_contexts_are_cut_around_evidence(data, tokenizer):
+    files = read_files(data, ["cities-train"])
+    dataset = ScoringDataset(files, tokenizer, {"cities-train": 1.5}, max_tokens=60, max_questions=3, seed=1)
+    assert len(dataset) == 18
+    for number in range(len(dataset)):
+        shown = dataset[number]
+        assert len(shown.table) <= 60 and 0 < len(shown.queries) <= 3
+        assert shown.relevance.shape == (len(shown.queries), len(shown.table))
+        assert any(row.any() for row in shown.relevance)
+    again = ScoringDataset(files, tokenizer, {"cities-train": 1.5}, max_tokens=60, max_questions=3, seed=1)
+    assert [again[n].queries for n in range(18)] == [dataset[n].queries for n in range(18)]
+
+
+def test_kept_evidence_takes_the_best_sentences_first():
+    units = torch.tensor([[0] * 2 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2])
+    relevance = torch.zeros(1, 2, 10)
+    relevance[0, :, 4] = 1.0
+    importance = torch.zeros(1, 2, 10)
+    importance[0, 0, 4:6] = 5.0
+    importance[0, 1, 0:2] = 5.0
+    assert kept_evidence(importance, relevance, units).tolist() == [[1.0, 0.0]]
+    assert kept_evidence(importance, torch.zeros(1, 2, 10), units).tolist() == [[-1.0, -1.0]]
