@@ -128,23 +128,19 @@ class Compressor:
             lambda kept: self._count(conversation, counter, kept),
             [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
         )
-        return self._result(state, spans, scores, counter, TokenCounts(original, 0, limit), unit)
+        whole_units = {unit.span for unit in candidates.units} if unit != "word" else set()
+        pieces = _pieces(conversation, spans, scores, whole_units)
+        return self._result(state, spans, pieces, counter, TokenCounts(original, 0, limit))
 
     def _result(
-        self,
-        state: State,
-        spans: list[Span],
-        scores: TokenScores,
-        counter: TokenCounter,
-        tokens: TokenCounts,
-        unit: str,
+        self, state: State, spans: list[Span], pieces: tuple[Piece, ...], counter: TokenCounter, tokens: TokenCounts
     ) -> Compressed:
         conversation = state.conversation
         receipt = make_receipt(state.mentions, spans)
         return Compressed(
             text=render_text(conversation, spans),
             messages=tuple(render_messages(conversation, spans)),
-            pieces=_pieces(conversation, spans, scores, unit),
+            pieces=pieces,
             tokens=TokenCounts(tokens.original, self._count(conversation, counter, spans), tokens.budget),
             entities=entities_of(receipt),
             receipt=receipt,
@@ -232,14 +228,19 @@ def _split(
     return Candidates(parts, importance, _costs(conversation, parts, counter))
 
 
-def _pieces(conversation: Conversation, spans: Sequence[Span], scores: TokenScores, unit: str) -> tuple[Piece, ...]:
-    """Spans with their importance squashed into (0, 1); words that stand side by side become one piece."""
+def _pieces(
+    conversation: Conversation, spans: Sequence[Span], scores: TokenScores, whole_units: set[Span]
+) -> tuple[Piece, ...]:
+    """Spans with their importance squashed into (0, 1).
+
+    Smaller spans than the units that were asked for become one piece where they stand side by side.
+    """
     runs: list[Span] = []
     for span in spans:
         if span.end == span.start:
             continue
         last = runs[-1] if runs else None
-        if unit == "word" and last is not None and last.message == span.message and span.start >= last.end:
+        if last is not None and last.message == span.message and not {last, span} <= whole_units:
             gap = conversation.messages[span.message].text[last.end : span.start]
             if not gap or gap.isspace():
                 runs[-1] = Span(span.message, last.start, span.end)

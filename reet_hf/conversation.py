@@ -44,7 +44,7 @@ class Message:
     def calls(self) -> tuple[str, ...]:
         """Ids of the tool calls that this message makes (a legacy `function_call` has the id of its name)."""
         calls = self.raw.get("tool_calls") or ()
-        ids = tuple(str(call.get("id", "")) for call in calls if isinstance(call, Mapping))
+        ids = tuple(str(call.get("id", "")) for call in calls)
         legacy = self.raw.get("function_call")
         return (*ids, str(legacy.get("name", ""))) if isinstance(legacy, Mapping) else ids
 
@@ -203,9 +203,20 @@ def _message(message: Any, number: int) -> Message:
     role = message.get("role")
     if role not in ROLES:
         raise ReetError(f"`messages[{number}]['role']` must be one of {', '.join(ROLES)}, got {role!r}.")
+    _check_calls(message.get("tool_calls"), f"messages[{number}]['tool_calls']")
     text, borders = _content(message.get("content"), f"messages[{number}]['content']")
     name = message.get("name") or ""
     return Message(role, text, str(name), borders, copy.deepcopy(dict(message)))
+
+
+def _check_calls(calls: Any, where: str) -> None:
+    if calls is None:
+        return
+    well = isinstance(calls, (list, tuple)) and all(
+        isinstance(call, Mapping) and isinstance(call.get("function", {}), Mapping) for call in calls
+    )
+    if not well:
+        raise ReetError(f"`{where}` must be a list of {{'id', 'type', 'function': {{...}}}}, got {calls!r:.200}.")
 
 
 def _content(content: Any, where: str) -> tuple[str, tuple[int, ...]]:

@@ -107,7 +107,7 @@ def _calls_text(message: Message) -> str:
     """Tool calls as text: name and arguments as they were given."""
     shown = []
     for call in message.raw.get("tool_calls") or ():
-        function = call.get("function", call) if isinstance(call, Mapping) else {}
+        function = call.get("function", call)
         shown.append(f"{function.get('name', '')}({function.get('arguments', '')})")
     legacy = message.raw.get("function_call")
     if isinstance(legacy, Mapping):

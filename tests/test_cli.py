@@ -45,7 +45,7 @@ def test_messages_and_text_are_printed_alone(capsys, chat, tiny_folder):
 
 
 def test_standard_input_and_protection(capsys, monkeypatch, tiny_folder):
-    stream = io.TextIOWrapper(io.BytesIO("order abc 12. the visa expires in june. ok.".encode()), encoding="utf-8")
+    stream = io.TextIOWrapper(io.BytesIO(b"order abc 12. the visa expires in june. ok."), encoding="utf-8")
     monkeypatch.setattr("sys.stdin", stream)
     status, out, _ = run(capsys, "-", "--budget", "12", "--protect", "june", "--model", str(tiny_folder))
     assert status == 0 and "june" in out

@@ -174,12 +174,15 @@ def test_messages_that_cannot_be_read_leave_the_session_unchanged(compress, wron
     ],
 )
 def test_a_question_that_fails_was_not_asked(compress, error, options):
-    session = at_once(compress)
-    expected = at_once(compress).compress(query=QUERY, budget=0.5)
+    session, untroubled = at_once(compress), at_once(compress)
+    for one in (session, untroubled):
+        one.compress(query="What is the order?", budget=0.5)
+        one.answer("AB-12")
     with pytest.raises(error):
         session.compress(**options)
-    assert session.turns == ()
-    assert_same(session.compress(query=QUERY, budget=0.5), expected)
+    assert session.turns == untroubled.turns
+    for query in (QUERY, "And what does it cost?"):
+        assert_same(session.compress(query=query, budget=0.5), untroubled.compress(query=query, budget=0.5))
 
 
 @pytest.mark.parametrize("place", ["Compressor.encode", "scoring.scorer.ReetScorer._encode_batch"])
