@@ -79,7 +79,7 @@ def protection(rules: Sequence[str]) -> list[str | int]:
 def run_compress(arguments: argparse.Namespace) -> None:
     """Compress one file and print the result."""
     inputs = read_input(arguments.file, arguments.query)
-    from transformers import pipeline
+    import transformers
     from transformers.utils import logging
 
     from .registration import bundled_model
@@ -88,7 +88,8 @@ def run_compress(arguments: argparse.Namespace) -> None:
     logging.disable_progress_bar()
     model = arguments.model or bundled_model()
     try:
-        compress = pipeline("reet-compression", model=model, progress=sys.stderr.isatty())
+        load: Any = transformers.pipeline  # its overloads know the library's own tasks only
+        compress = load("reet-compression", model=model, progress=sys.stderr.isatty())
     except OSError as error:
         raise ReetError(
             f"--model must be a checkpoint id or folder, but {model!r} cannot be loaded: {error}"

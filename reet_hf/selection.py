@@ -124,7 +124,7 @@ def fit(
 
 
 def _spans(candidates: Candidates, kept: np.ndarray, protected: Sequence[Span]) -> list[Span]:
-    return _union([candidates.units[place].span for place in np.flatnonzero(kept)], protected)
+    return _union([candidates.units[place].span for place in np.flatnonzero(kept).tolist()], protected)
 
 
 def _union(spans: Iterable[Span], protected: Sequence[Span]) -> list[Span]:
@@ -186,7 +186,7 @@ def _fill(
     best = rest[np.argsort(-candidates.scores[rest], kind="stable")]
     reach = np.cumsum(candidates.costs[best])
     best = best[: int(np.searchsorted(reach, 4 * room)) + 2]
-    small = split([candidates.units[place] for place in np.sort(best)])
+    small = split([candidates.units[place] for place in np.sort(best).tolist()])
     added: list[Span] = []
     for place in np.argsort(-small.scores, kind="stable").tolist():
         unit = small.units[place]

@@ -152,7 +152,7 @@ def query_tokens(text: str, tokenizer: Any, limit: int) -> tuple[list[int], list
     return before + ids + after, [0] * len(before) + words + [0] * len(after)
 
 
-def plan_windows(units: Sequence[int], capacity: int, start: int = 0) -> list[tuple[int, int]]:
+def plan_windows(units: np.ndarray, capacity: int, start: int = 0) -> list[tuple[int, int]]:
     """Half-open token ranges of the windows that cover tokens `start` to the end.
 
     Args:

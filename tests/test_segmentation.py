@@ -129,6 +129,7 @@ def test_any_text_is_covered_exactly(unit, text):
 @pytest.mark.parametrize("unit", UNITS)
 @given(text=MIXED)
 @example(text="น้ำ")
+@example(text="So it is.\u0301 And then")
 @example(text="今天天气非常好，\ufe0f走得很远很远")
 @settings(deadline=None, max_examples=80)
 def test_no_border_lies_inside_a_grapheme(unit, text):

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
@@ -37,12 +38,12 @@ def build_model(arguments: ScorerArguments) -> ReetForCompression:
     return model
 
 
-def save(trainer: ScoringTrainer, arguments: ScorerArguments, metrics: dict) -> None:
+def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, metrics: dict) -> None:
     """Half-precision weights, tokenizer, and how they were made."""
-    folder = Path(trainer.args.output_dir)
+    folder = Path(str(trainer.args.output_dir))
     model = trainer.accelerator.unwrap_model(trainer.model).half()
     model.save_pretrained(folder)
-    trainer.processing_class.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     record = {
         "command": shlex.join(["accelerate", "launch", *_public(sys.argv)]),
         "encoder": Path(arguments.encoder).name if Path(arguments.encoder).exists() else arguments.encoder,
@@ -74,7 +75,11 @@ def main(argv: list[str]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(arguments.encoder)
     model = build_model(arguments)
     files = read_files(arguments.data, sorted({*arguments.mixture, *arguments.evaluation}))
-    limits = {"max_tokens": arguments.max_tokens, "max_questions": arguments.max_questions, "seed": training.seed}
+    limits: dict[str, Any] = {
+        "max_tokens": arguments.max_tokens,
+        "max_questions": arguments.max_questions,
+        "seed": training.seed,
+    }
     trainer = ScoringTrainer(
         model=model,
         args=training,
@@ -90,7 +95,7 @@ def main(argv: list[str]) -> None:
     result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     metrics = {**result.metrics, **trainer.evaluate()}
     if trainer.is_world_process_zero():
-        save(trainer, arguments, metrics)
+        save(trainer, tokenizer, arguments, metrics)
         print(json.dumps(metrics, indent=2))
     missed = {name: metrics.get(name) for name, floor in arguments.expect.items() if metrics.get(name, 0) < floor}
     if missed:

@@ -36,4 +36,4 @@ class SentenceRanker(ABC):
         found, index = state
         scores = self.rank(index, query or "") if found else np.zeros(0)
         places = np.array([(unit.message, unit.start, unit.end) for unit in found], dtype=np.int64).reshape(-1, 3)
-        return TokenScores(*places.T, scores)
+        return TokenScores(places[:, 0], places[:, 1], places[:, 2], scores)

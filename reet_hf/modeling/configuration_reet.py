@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -24,7 +26,7 @@ class ReetConfig(PreTrainedConfig):
     """
 
     model_type = "reet"
-    sub_configs = {"encoder_config": AutoConfig}
+    sub_configs = {"encoder_config": AutoConfig}  # type: ignore[dict-item]
 
     encoder_config: dict | PreTrainedConfig | None = None
     projection_dim: int | None = None
@@ -48,9 +50,14 @@ class ReetConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
 
     @property
+    def encoder(self) -> Any:
+        """The encoder's configuration, whose class depends on the encoder."""
+        return self.encoder_config
+
+    @property
     def width(self) -> int:
         """Width of a token state."""
-        return self.projection_dim or self.encoder_config.hidden_size
+        return self.projection_dim or self.encoder.hidden_size
 
     def validate_sizes(self):
         """Every size must be positive, and a window must fit the encoder's positions."""

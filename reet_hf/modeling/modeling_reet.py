@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,14 +16,14 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_reet import ReetConfig
-from .turn_head import TokenIndex, TurnContext, TurnHead, TurnScores, scoring_loss
+from .turn_head import Queries, TokenIndex, TurnContext, TurnHead, Turns, TurnScores, scoring_loss
 
 
 @dataclass
 class ReetModelOutput(ModelOutput):
     """Token states of shape `(windows, tokens, width)`: what is cached for the life of a conversation."""
 
-    token_states: torch.FloatTensor | None = None
+    token_states: torch.Tensor | None = None
 
 
 @dataclass
@@ -36,10 +37,10 @@ class ReetScoringOutput(ModelOutput):
         importance: What selection uses, of shape `(conversations, queries, tokens)`.
     """
 
-    loss: torch.FloatTensor | None = None
-    prior: torch.FloatTensor | None = None
-    relevance: torch.FloatTensor | None = None
-    importance: torch.FloatTensor | None = None
+    loss: torch.Tensor | None = None
+    prior: torch.Tensor | None = None
+    relevance: torch.Tensor | None = None
+    importance: torch.Tensor | None = None
 
 
 class ReetPreTrainedModel(PreTrainedModel):
@@ -62,13 +63,12 @@ class ReetModel(ReetPreTrainedModel):
 
     def __init__(self, config: ReetConfig) -> None:
         super().__init__(config)
-        options = {}
-        encoder_class = AutoModel._model_mapping[type(config.encoder_config)]
-        if "add_pooling_layer" in inspect.signature(encoder_class.__init__).parameters:
-            options["add_pooling_layer"] = False
-        self.encoder = AutoModel.from_config(config.encoder_config, **options)
+        encoder_class: Any = AutoModel._model_mapping[type(config.encoder)]
+        poolable = "add_pooling_layer" in inspect.signature(encoder_class).parameters
+        options = {"add_pooling_layer": False} if poolable else {}
+        self.encoder = AutoModel.from_config(config.encoder, **options)
         self.projection = (
-            nn.Linear(config.encoder_config.hidden_size, config.projection_dim) if config.projection_dim else None
+            nn.Linear(config.encoder.hidden_size, config.projection_dim) if config.projection_dim else None
         )
         self.post_init()
 
@@ -171,10 +171,10 @@ class ReetForTokenScoring(ReetPreTrainedModel):
                 ages=token_ages[row][real],
                 mentions=token_mentions[row][real],
             )
-            if queries is not None:
-                context.add_queries(queries[0][row], query_ids[row], query_words[row])
-            if turns is not None and queries is not None:
-                context.add_turns(turns[1][row], turn_words[row], turn_ages[row])
+            if queries is not None and query_ids is not None and query_words is not None:
+                context.queries = Queries(queries[0][row], query_ids[row] >= 0, query_words[row])
+            if turns is not None and turn_words is not None and turn_ages is not None:
+                context.turns = Turns(turns[1][row], turn_words[row], turn_ages[row])
             scores = self.score(self.index(states[positions[real]]), context)
             outputs.append(scores)
             if relevance_labels is not None and prior_labels is not None:
@@ -193,7 +193,7 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             return None
         flat = ids.flatten(0, 1)
         mask = (flat >= 0).long()
-        padding = self.config.encoder_config.pad_token_id or 0
+        padding = self.config.encoder.pad_token_id or 0
         # a row of padding alone would make attention divide by zero; its first place is read and ignored
         readable = mask.clone()
         readable[:, 0] = 1

@@ -42,23 +42,49 @@ class TurnScores:
 
 
 @dataclass
-class TurnContext:
-    """What a turn adds to the cached states of one conversation.
+class Queries:
+    """Queries of one conversation in the order of their turns.
 
     Attributes:
-        units: Sentence number of each token, never falling, of shape `(tokens,)` as are the next four.
+        states: Token states, of shape `(queries, query_tokens, width)`.
+        mask: True for real tokens, of shape `(queries, query_tokens)`.
+        words: Word identities of the same shape, 0 for none.
+    """
+
+    states: torch.Tensor
+    mask: torch.Tensor
+    words: torch.Tensor
+
+
+@dataclass
+class Turns:
+    """Earlier turns of one conversation, each with its answer as one text.
+
+    Attributes:
+        states: Mean states, of shape `(turns, width)`.
+        words: Word identities, of shape `(turns, turn_tokens)`.
+        ages: How many turns before each query, 0 where a query must not see it, of shape `(queries, turns)`.
+    """
+
+    states: torch.Tensor
+    words: torch.Tensor
+    ages: torch.Tensor
+
+
+@dataclass
+class TurnContext:
+    """What a turn adds to the cached states of one conversation; each tensor has the shape `(tokens,)`.
+
+    Attributes:
+        units: Sentence number of each token, never falling.
         words: Place of each token's word in `vocabulary`.
         vocabulary: Word identities of the conversation, each once, 0 for no content word, of shape `(words,)`.
         rarity: From 0 (a function word) to 1 (occurs once).
         ages: Age of the token's message in turns.
         mentions: 1 for tokens of names, numbers and the like.
-        query_states: Of shape `(queries, query_tokens, width)`, or `None` without a query.
-        query_mask: True for real query tokens, of shape `(queries, query_tokens)`.
-        query_words: Word identities of the same shape.
-        turn_states: Mean states of earlier turns, of shape `(turns, width)`.
-        turn_words: Word identities, of shape `(turns, turn_tokens)`.
-        turn_ages: Of shape `(queries, turns)`; 0 where the turn must not be seen.
-        previous: Importance in (0, 1) at the turn before the first query, of shape `(tokens,)`.
+        queries: What is asked; `None` for the prior alone.
+        turns: What was asked before.
+        previous: Importance in (0, 1) at the turn before the first query.
     """
 
     units: torch.Tensor
@@ -67,21 +93,9 @@ class TurnContext:
     rarity: torch.Tensor
     ages: torch.Tensor
     mentions: torch.Tensor
-    query_states: torch.Tensor | None = None
-    query_mask: torch.Tensor | None = None
-    query_words: torch.Tensor | None = None
-    turn_states: torch.Tensor | None = None
-    turn_words: torch.Tensor | None = None
-    turn_ages: torch.Tensor | None = None
+    queries: Queries | None = None
+    turns: Turns | None = None
     previous: torch.Tensor | None = None
-
-    def add_queries(self, states: torch.Tensor, ids: torch.Tensor, words: torch.Tensor) -> None:
-        """Queries in the order of their turns; ids are -1 where padded."""
-        self.query_states, self.query_mask, self.query_words = states, ids >= 0, words
-
-    def add_turns(self, states: torch.Tensor, words: torch.Tensor, ages: torch.Tensor) -> None:
-        """Earlier turns, each one mean state."""
-        self.turn_states, self.turn_words, self.turn_ages = states, words, ages
 
 
 class TurnHead(nn.Module):
@@ -143,10 +157,10 @@ class TurnHead(nn.Module):
         rarity = context.rarity.to(index.keys.dtype)
         recency = 1.0 / (1.0 + context.ages.to(index.keys.dtype))
         prior = index.prior + self.prior_features(torch.stack((rarity, mentions, recency), -1)).squeeze(-1)
-        if context.query_states is None:
+        if context.queries is None:
             empty = prior.new_zeros(len(prior), 0)
             return TurnScores(prior, empty, empty)
-        relevance = self._relevance(index, context, rarity, mentions)
+        relevance = self._relevance(index, context, context.queries, rarity, mentions)
         return TurnScores(prior, relevance, self._compound(relevance, prior, context.previous))
 
     def _compound(self, relevance: torch.Tensor, prior: torch.Tensor, previous: torch.Tensor | None) -> torch.Tensor:
@@ -160,31 +174,31 @@ class TurnHead(nn.Module):
         return torch.stack(columns, -1)
 
     def _relevance(
-        self, index: TokenIndex, context: TurnContext, rarity: torch.Tensor, mentions: torch.Tensor
+        self, index: TokenIndex, context: TurnContext, queries: Queries, rarity: torch.Tensor, mentions: torch.Tensor
     ) -> torch.Tensor:
-        mask = context.query_mask
-        directions = functional.normalize(context.query_states, dim=-1)
+        mask = queries.mask
+        directions = functional.normalize(queries.states, dim=-1)
         centre = functional.normalize((directions * mask.unsqueeze(-1)).sum(1), dim=-1)
         cosine, centre_cosine = (index.states @ torch.cat((directions.flatten(0, 1), centre)).T).split(
             (mask.numel(), len(centre)), -1
         )
         cosine = cosine.unflatten(1, mask.shape)
-        named = _named(context.vocabulary, context.query_words)
+        named = _named(context.vocabulary, queries.words)
         matched = named.any(-1).to(rarity.dtype)[context.words]
         best = cosine.masked_fill(~mask, -1.0).amax(-1)
         weight = rarity.unsqueeze(-1).expand_as(matched)
         features = torch.stack((best, centre_cosine, matched, matched * weight, weight), -1)
 
         attention = (cosine * self.sharpness[0]).masked_fill(~mask, torch.finfo(cosine.dtype).min).softmax(-1)
-        mixed = _mix(attention, self.query(context.query_states))
+        mixed = _mix(attention, self.query(queries.states))
         shift, gain = mixed.chunk(2, -1)
         ages = context.ages.clamp(0, self.max_turns - 1)
         keys = (index.keys + self.turn_embedding(ages)).unsqueeze(1)
         hidden = torch.addcmul(self.token_features(features) + shift, keys, 1 + gain)
         references = matched
-        if context.turn_states is not None:
-            hidden = hidden + self._history(index, context)
-            references = references + _references(context).to(references.dtype)
+        if context.turns is not None:
+            hidden = hidden + self._history(index, context.turns)
+            references = references + _references(context, context.turns).to(references.dtype)
         gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * references)
         hidden = self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1)
         _, places, lengths = torch.unique_consecutive(context.units, return_inverse=True, return_counts=True)
@@ -193,16 +207,16 @@ class TurnHead(nn.Module):
         unit_logit = self._units(_segment(hidden, lengths, "mean"), *evidence, coverage, lengths, mask)
         return self.token_out(hidden).squeeze(-1) + unit_logit[places]
 
-    def _history(self, index: TokenIndex, context: TurnContext) -> torch.Tensor:
+    def _history(self, index: TokenIndex, turns: Turns) -> torch.Tensor:
         """What earlier turns add to each token, of shape `(tokens, queries, token_dim)`; a null turn takes the rest."""
-        directions = functional.normalize(context.turn_states, dim=-1)
-        seen = context.turn_ages > 0
+        directions = functional.normalize(turns.states, dim=-1)
+        seen = turns.ages.gt(0)
         weights = (index.states @ directions.T).unsqueeze(1) * self.sharpness[1]
         weights = weights.masked_fill(~seen, torch.finfo(weights.dtype).min)
         null = 0.3 * self.sharpness[1].expand(*weights.shape[:2], 1)
         weights = torch.cat((weights, null), -1).softmax(-1)[..., :-1]
-        ages = context.turn_ages.clamp(0, self.max_turns - 1)
-        values = self.history(context.turn_states) + self.turn_embedding(ages)
+        ages = turns.ages.clamp(0, self.max_turns - 1)
+        values = self.history(turns.states) + self.turn_embedding(ages)
         return _mix(weights, values)
 
     def _units(
@@ -266,10 +280,10 @@ def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.
     return reduced.unflatten(1, values.shape[1:]) if values.dim() > 2 else reduced.reshape(-1, *values.shape[1:])
 
 
-def _references(context: TurnContext) -> torch.Tensor:
+def _references(context: TurnContext, turns: Turns) -> torch.Tensor:
     """How many visible earlier turns name each token's word, of shape `(tokens, queries)`."""
-    seen = (context.turn_ages > 0).to(context.rarity.dtype)
-    return (_named(context.vocabulary, context.turn_words).any(-1).to(seen.dtype) @ seen.T)[context.words]
+    seen = turns.ages.gt(0).to(context.rarity.dtype)
+    return (_named(context.vocabulary, turns.words).any(-1).to(seen.dtype) @ seen.T)[context.words]
 
 
 def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:

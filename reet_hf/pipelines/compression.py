@@ -37,7 +37,7 @@ class ReetCompressionPipeline(Pipeline):
             )
         return {}, {}, options
 
-    def __call__(self, inputs: Any, **options: Any) -> Any:
+    def __call__(self, inputs: Any, *args: Any, **options: Any) -> Any:
         """One result dictionary for one input, a list of them for a list of inputs.
 
         Args:
@@ -49,6 +49,8 @@ class ReetCompressionPipeline(Pipeline):
             ReetError: If an input or option cannot be honoured.
             TypeError: For an unknown option.
         """
+        if args:
+            raise TypeError("The reet-compression pipeline takes one positional argument; name the options.")
         chosen = {**self._postprocess_params, **self._sanitize_parameters(**options)[2]}
         Options(**chosen)  # a wrong option is reported before anything is computed
         if is_batch(inputs):
@@ -56,13 +58,13 @@ class ReetCompressionPipeline(Pipeline):
             return [self.run_single(request, {}, {}, chosen) for request in requests]
         return self.run_single(parse_request(inputs), {}, {}, chosen)
 
-    def preprocess(self, inputs: Any) -> dict[str, Any]:
+    def preprocess(self, input_: Any, **options: Any) -> dict[str, Any]:
         """The request."""
-        return {"request": inputs if isinstance(inputs, Request) else parse_request(inputs)}
+        return {"request": input_ if isinstance(input_, Request) else parse_request(input_)}
 
-    def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
+    def _forward(self, input_tensors: dict[str, Any], **options: Any) -> Any:
         """The request and its encoded conversation."""
-        request: Request = model_inputs["request"]
+        request: Request = input_tensors["request"]
         return {"request": request, "state": self.compressor.encode(request.conversation)}
 
     def postprocess(self, model_outputs: dict[str, Any], **options: Any) -> dict[str, Any]:

@@ -101,9 +101,11 @@ class ScoringCollator:
         }
         if any(example.queries for example in examples):
             batch.update(self._queries(examples))
-        if all(example.relevance is not None for example in examples):
-            batch["relevance_labels"] = _blocks([example.relevance for example in examples])
-            batch["prior_labels"] = _rows([example.prior for example in examples], -1.0)
+        relevance = [example.relevance for example in examples if example.relevance is not None]
+        prior = [example.prior for example in examples if example.prior is not None]
+        if len(relevance) == len(prior) == len(examples):
+            batch["relevance_labels"] = _blocks(relevance)
+            batch["prior_labels"] = _rows(prior, -1.0)
         return batch
 
     def _queries(self, examples: Sequence[ScoringExample]) -> dict[str, torch.Tensor]:

@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..conversation import Conversation
-from ..modeling.turn_head import TokenIndex, TurnContext
+from ..modeling.turn_head import Queries, TokenIndex, TurnContext, Turns
 from ..records import Turn
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
@@ -215,7 +215,8 @@ class ReetScorer:
         table = state.table
         body = table.starts >= 0
         if not body.any():
-            return TokenScores(*(np.zeros(0, dtype=np.int64) for _ in range(3)), np.zeros(0, dtype=np.float32))
+            nowhere = np.zeros(0, dtype=np.int64)
+            return TokenScores(nowhere, nowhere, nowhere, np.zeros(0, dtype=np.float32))
         context = TurnContext(
             units=self._tensor(table.units),
             words=self._tensor(state.words),
@@ -236,8 +237,8 @@ class ReetScorer:
     def _add_turns(self, context: TurnContext, query: str, history: Sequence[Turn], state: ScorerState) -> None:
         seen = list(history)[-self.config.history_turns :] if self.config.history_turns else []
         asked = [turn.query for turn in state.asked]
-        carried = state.previous is not None and asked == [turn.query for turn in history]
-        if carried:
+        carried = asked == [turn.query for turn in history]
+        if carried and state.previous is not None:
             previous = np.pad(state.previous, (0, len(state.table) - len(state.previous)))
             context.previous = self._tensor(previous).to(self.model.dtype)
         queries = [query] if carried else [*(turn.query for turn in seen), query]
@@ -249,11 +250,12 @@ class ReetScorer:
         states, pooled = self.model.pooled(ids.clamp(min=0), mask)
         count = len(queries)
         length = int(mask[:count].sum(-1).max())
-        context.add_queries(states[:count, :length], ids[:count, :length], words[:count, :length])
+        context.queries = Queries(states[:count, :length], mask[:count, :length] > 0, words[:count, :length])
         if seen:
             turns = torch.arange(len(seen), device=ids.device)
             places = torch.arange(len(seen) + 1 - count, len(seen) + 1, device=ids.device)
-            context.add_turns(pooled[count:], words[count:], (places[:, None] - turns[None, :]).clamp(min=0))
+            ages = (places[:, None] - turns[None, :]).clamp(min=0)
+            context.turns = Turns(pooled[count:], words[count:], ages)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)

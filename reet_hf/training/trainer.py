@@ -23,9 +23,9 @@ class ScoringTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # the loss is a mean: accumulation must divide it
         self.head_learning_rate = head_learning_rate
 
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer | None:
         """AdamW with the backbone and the rest as two parameter groups."""
-        if self.optimizer is None:
+        if self.optimizer is None and self.model is not None:
             named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
             backbone = [p for name, p in named if name.startswith("reet.")]
             rest = [p for name, p in named if not name.startswith("reet.")]
