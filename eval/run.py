@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from tqdm.auto import tqdm
+from transformers import AutoTokenizer
 
 from eval.tasks import mtr
 from reet_hf import Compressor
-from reet_hf.registration import DEFAULT_MODEL
+from reet_hf.registration import DEFAULT_MODEL, bundled_model
 
 DEV = ("cuad-dev", "fairytaleqa-dev", "sgd-dev", "squad2-dev", "friendsqa-dev", "qmsum-dev")
 SYSTEMS = ("random", "tfidf", "bm25", "minilm", "reet")
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """The result of every system on every data set."""
     names = arguments.systems.split(",")
     systems = build_systems(names, arguments.model, arguments.encoder)
-    counting = systems["reet"].tokenizer if "reet" in systems else systems["minilm"].tokenizer
+    counting = AutoTokenizer.from_pretrained(bundled_model() if arguments.model == DEFAULT_MODEL else arguments.model)
     sets: dict[str, Any] = {}
     totals = mtr.Tally()
     for stem in arguments.sets.split(","):

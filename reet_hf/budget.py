@@ -130,10 +130,10 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
         return tokenizer(list(texts), add_special_tokens=False, verbose=False, **options)
 
     def counts(texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in encode(texts)["input_ids"]]
+        return [len(ids) for ids in encode(texts)["input_ids"]] if texts else []
 
     def starts(texts: Sequence[str]) -> list[Sequence[int]]:
-        mapped = encode(texts, return_offsets_mapping=True)["offset_mapping"]
+        mapped = encode(texts, return_offsets_mapping=True)["offset_mapping"] if texts else []
         return [[start for start, _ in offsets] for offsets in mapped]
 
     def chat(messages: Sequence[Mapping[str, Any]]) -> int:

@@ -53,23 +53,8 @@ COUNTERS = {
     "tokenizer": None,
     "template": None,
 }
-WORDS = [
-    "Ann Lee",
-    "Oslo",
-    "must never",
-    "3 May 2024",
-    "AB-12",
-    "https://a.b/c",
-    "你好",
-    "น้ำ",
-    "👩‍💻",
-    "e.g.",
-    ". ",
-    "\n",
-    "؟",
-    "the",
-    "C:\\a b c ",
-]
+WORDS = ["Ann Lee", "must never", "3 May 2024", "C:\\a b c ", ". ", "\n"]
+WORDS += ["Oslo", "AB-12", "https://a.b/c", "你好", "น้ำ", "👩‍💻", "e.g.", "؟", "the"]
 TEXT = st.one_of(
     st.text(max_size=60),
     st.lists(st.sampled_from(WORDS) | st.text(max_size=3), max_size=25).map(" ".join),

@@ -46,40 +46,10 @@ REAL = {
     "blank": " \t\r\n\u3000\n ",
     "only punctuation": "... !? -- ,,, 。。",
 }
-FRAGMENTS = st.sampled_from(
-    [
-        *"ab 1.,;:!?\n\r\t|{}[]\"'-#>—，。؟",
-        "\r\n",
-        "Dr. ",
-        "e.g. ",
-        "3.14",
-        "https://a.b/c?d=e ",
-        "```\n",
-        "~~~",
-        "\n| a | b |\n",
-    ]
-    + [
-        "น้ำ",
-        "กำ",
-        "👨‍👩‍👧",
-        "👍🏽",
-        "🇩🇪",
-        "漢字",
-        "かな",
-        "한글",
-        "نعم؟ ",
-        "é",
-        "e\u0301",
-        "\u0301",
-        "\u200d",
-        "\ufe0f",
-        "\x1f",
-        "\x00",
-        "1. ",
-        "- x\n",
-        "word ",
-    ]
-)
+SIGNS = "ab 1.,;:!?\n\r\t|{}[]\"'-#>—，。؟\u0301\u200d\ufe0f\x00\x1f"
+MARKS = ["\r\n", "e.g. ", "```\n", "~~~", "\n| a | b |\n", "- x\n", "Dr. ", "3.14", "https://a.b/c?d=e", "1. ", "word "]
+SCRIPTS = ["น้ำ", "กำ", "👨‍👩‍👧", "👍🏽", "🇩🇪", "漢字", "かな", "한글", "نعم؟ ", "é", "e\u0301"]
+FRAGMENTS = st.sampled_from([*SIGNS, *MARKS, *SCRIPTS])
 MIXED = st.lists(FRAGMENTS | st.text(max_size=8), max_size=30).map("".join)
 
 

@@ -21,18 +21,31 @@ from reet_hf.training.launch import start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.trainer import ScoringTrainer
 
+SCHEDULE = (
+    "learning_rate",
+    "weight_decay",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "num_train_epochs",
+    "warmup_steps",
+    "max_grad_norm",
+)
+
 
 def build_model(arguments: ScorerArguments) -> ReetForCompression:
-    """A model whose encoder is the pretrained one and whose head is new."""
-    dropout = {
-        "hidden_dropout_prob": arguments.encoder_dropout,
-        "attention_probs_dropout_prob": arguments.encoder_dropout,
-    }
-    encoder_config = AutoConfig.from_pretrained(arguments.encoder, **dropout)
-    model = ReetForCompression(ReetConfig(encoder_config=encoder_config, **arguments.model))
-    pretrained = AutoModel.from_pretrained(arguments.encoder, dtype=torch.float32)
-    wanted = model.reet.encoder.state_dict()
-    model.reet.encoder.load_state_dict({k: v for k, v in pretrained.state_dict().items() if k in wanted})
+    """A model whose encoder is the pretrained one and whose head is new, or the one to go on from."""
+    if arguments.start:
+        model = ReetForCompression.from_pretrained(arguments.start, dtype=torch.float32)
+    else:
+        dropout = {
+            "hidden_dropout_prob": arguments.encoder_dropout,
+            "attention_probs_dropout_prob": arguments.encoder_dropout,
+        }
+        encoder_config = AutoConfig.from_pretrained(arguments.encoder, **dropout)
+        model = ReetForCompression(ReetConfig(encoder_config=encoder_config, **arguments.model))
+        pretrained = AutoModel.from_pretrained(arguments.encoder, dtype=torch.float32)
+        wanted = model.reet.encoder.state_dict()
+        model.reet.encoder.load_state_dict({k: v for k, v in pretrained.state_dict().items() if k in wanted})
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not any(part in name for part in arguments.frozen)
     return model
@@ -47,7 +60,8 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     record = {
         "command": shlex.join(["accelerate", "launch", *_public(sys.argv)]),
         "encoder": Path(arguments.encoder).name if Path(arguments.encoder).exists() else arguments.encoder,
-        "recipe": {k: v for k, v in vars(arguments).items() if k not in ("data", "encoder", "threads")},
+        "recipe": {k: v for k, v in vars(arguments).items() if k not in ("start", "data", "encoder", "threads")},
+        "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
         "processes": trainer.args.world_size,
         "steps": trainer.state.global_step,
@@ -56,12 +70,14 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
         "metrics": {k: v for k, v in metrics.items() if k.startswith(("eval_", "train_loss"))},
         "versions": {"reet_hf": reet_hf.__version__, "torch": torch.__version__},
     }
+    if arguments.start:
+        record["start"] = json.loads((Path(arguments.start) / "training.json").read_text(encoding="utf-8"))
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _public(argv: list[str]) -> list[str]:
     """The command line with folders of this machine replaced by what they stand for."""
-    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT"}
+    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--start": "START"}
     shown = ["train/train_scorer.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
     return [names.get(shown[place - 1], word) for place, word in enumerate(shown)]
 

@@ -23,18 +23,17 @@ class ScoringTrainer(Trainer):
         self.model_accepts_loss_kwargs = False  # the loss is a mean: accumulation must divide it
         self.head_learning_rate = head_learning_rate
 
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer | None:
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """AdamW with the backbone and the rest as two parameter groups."""
-        if self.optimizer is None and self.model is not None:
-            named = [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
-            backbone = [p for name, p in named if name.startswith("reet.")]
-            rest = [p for name, p in named if not name.startswith("reet.")]
-            groups = [
-                {"params": backbone, "lr": self.args.learning_rate},
-                {"params": rest, "lr": self.head_learning_rate},
-            ]
-            self.optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
-        return self.optimizer
+        trained: Any = self.model
+        named = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for name, p in named if name.startswith("reet.")], "lr": self.args.learning_rate},
+            {"params": [p for name, p in named if not name.startswith("reet.")], "lr": self.head_learning_rate},
+        ]
+        optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
+        self.optimizer = optimizer
+        return optimizer
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
