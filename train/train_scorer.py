@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
 import reet_hf
@@ -59,7 +60,7 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     tokenizer.save_pretrained(folder)
     record = {
         "command": shlex.join(["accelerate", "launch", *_public(sys.argv)]),
-        "encoder": Path(arguments.encoder).name if Path(arguments.encoder).exists() else arguments.encoder,
+        "encoder": yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))["encoder"],
         "recipe": {k: v for k, v in vars(arguments).items() if k not in ("start", "data", "encoder", "threads")},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
