@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,13 @@ class TokenCounter:
     counts: Callable[[Sequence[str]], list[int]]
     starts: Callable[[Sequence[str]], list[Sequence[int]]] | None = None
     chat: Callable[[Sequence[Mapping[str, Any]]], int] | None = None
+    source: Any = field(default_factory=object)
+
+    def is_same(self, other: TokenCounter | None) -> bool:
+        """Whether both count alike: made of one object, or of one name."""
+        if other is None or isinstance(self.source, str):
+            return other is not None and self.source == other.source
+        return self.source is other.source
 
     def count(self, text: str) -> int:
         """Tokens of one text."""
@@ -47,7 +54,8 @@ class TokenCounter:
             return np.zeros(0, dtype=np.int64)
         if self.starts is None:
             slices = [text[start:end] for text, own in zip(texts, spans, strict=True) for start, end in own]
-            return np.array(self.counts(slices) if slices else [], dtype=np.int64)
+            empty, *counts = self.counts(["", *slices])  # special tokens come once, not with each slice
+            return np.maximum(np.array(counts, dtype=np.int64) - empty, 0)
         found = []
         for starts, own in zip(self.starts(texts), spans, strict=True):
             borders = np.asarray(own, dtype=np.int64).reshape(-1, 2)
@@ -78,13 +86,14 @@ def resolve_counter(tokenizer: Any, default: TokenCounter | None = None) -> Toke
     if hasattr(tokenizer, "encode_ordinary") and hasattr(tokenizer, "decode_with_offsets"):
         return _tiktoken(tokenizer)
     if callable(tokenizer):
-        return TokenCounter(getattr(tokenizer, "__name__", "callable"), partial(_called, tokenizer))
+        return TokenCounter(getattr(tokenizer, "__name__", "callable"), partial(_called, tokenizer), source=tokenizer)
     raise ReetError(
         "`tokenizer` must be a Hugging Face tokenizer, its id or folder, a tiktoken encoding or its name, or a "
         f"callable from text to a number of tokens, got {type(tokenizer).__name__}."
     )
 
 
+@lru_cache(maxsize=8)
 def _named(name: str) -> TokenCounter:
     if not os.path.isdir(name):
         counter = _tiktoken_by_name(name)
@@ -93,7 +102,7 @@ def _named(name: str) -> TokenCounter:
     from transformers import AutoTokenizer
 
     try:
-        return _hugging_face(AutoTokenizer.from_pretrained(name))
+        return replace(_hugging_face(AutoTokenizer.from_pretrained(name)), source=name)
     except (OSError, ValueError) as error:
         raise ReetError(
             f"`tokenizer` must name a Hub repository, a folder or a tiktoken encoding that can be loaded, got {name!r} "
@@ -153,6 +162,7 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
         counts=counts,
         starts=starts if getattr(tokenizer, "is_fast", False) else None,
         chat=chat if getattr(tokenizer, "chat_template", None) else None,
+        source=tokenizer,
     )
 
 
@@ -161,6 +171,7 @@ def _tiktoken(encoding: Any) -> TokenCounter:
         name=encoding.name,
         counts=lambda texts: [len(encoding.encode_ordinary(text)) for text in texts],
         starts=lambda texts: [encoding.decode_with_offsets(encoding.encode_ordinary(text))[1] for text in texts],
+        source=encoding,
     )
 
 

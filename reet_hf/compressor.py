@@ -14,7 +14,7 @@ from .budget import TokenCounter, resolve_counter, resolve_limit
 from .conversation import Conversation, Message, Request, parse_request
 from .errors import ReetError
 from .mentions import message_mentions
-from .protection import protected_spans
+from .protection import protected_spans, protection_rules
 from .receipt import entities_of, make_receipt
 from .records import Compressed, Mention, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
@@ -46,6 +46,10 @@ class Options:
             )
         if self.strategy not in STRATEGIES:
             raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
+        resolve_limit(self.budget, 0)
+        protection_rules(self.protect)
+        if self.tokenizer is not None:
+            object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))
 
 
 @dataclass
@@ -59,6 +63,7 @@ class State:
     costs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
     lines: dict[str, list[int]] = field(default_factory=dict)
     overheads: dict[str, np.ndarray] = field(default_factory=dict)
+    counter: TokenCounter | None = None  # what `costs`, `lines` and `overheads` were counted with
 
 
 class Compressor:
@@ -101,8 +106,8 @@ class Compressor:
         """A state for `conversation`; of one that `state` was made for a beginning, only what is new is computed."""
         state = state or State(conversation)
         known = len(state.conversation.messages) if state.scored is not None else 0
-        state.conversation = conversation
         state.scored = self.scorer.encode(conversation, state.scored)
+        state.conversation = conversation
         for number in range(known, len(conversation.messages)):
             state.mentions.extend(message_mentions(conversation, number))
         return state
@@ -111,10 +116,13 @@ class Compressor:
         """What is kept of an encoded conversation for one query, or for any, within the budget."""
         conversation = state.conversation
         counter = resolve_counter(options.tokenizer, self.counter)
+        if not counter.is_same(state.counter):
+            state.counter, state.costs, state.lines, state.overheads = counter, {}, {}, {}
         original = self._original(state, counter)
         limit = resolve_limit(options.budget, original)
         if options.budget == 1.0 and isinstance(options.budget, float):
-            limit = max(limit, self._count(conversation, counter, whole(conversation)))
+            kept = [found.span for found in units(conversation, "message" if options.unit == "message" else "word")]
+            limit = max(limit, self._count(conversation, counter, kept))
         unit = self._unit(state, counter, options.unit, query, limit)
         scores = self.scorer.score(state.scored, query, history)
         candidates = self._candidates(state, counter, unit, scores)
@@ -127,6 +135,7 @@ class Compressor:
             protected,
             lambda kept: self._count(conversation, counter, kept),
             [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
+            isinstance(options.budget, float) and options.budget == 1.0,
         )
         whole_units = {unit.span for unit in candidates.units} if unit != "word" else set()
         pieces = _pieces(conversation, spans, scores, whole_units)
@@ -136,7 +145,7 @@ class Compressor:
         self, state: State, spans: list[Span], pieces: tuple[Piece, ...], counter: TokenCounter, tokens: TokenCounts
     ) -> Compressed:
         conversation = state.conversation
-        receipt = make_receipt(state.mentions, spans)
+        receipt = make_receipt(conversation, state.mentions, spans)
         return Compressed(
             text=render_text(conversation, spans),
             messages=tuple(render_messages(conversation, spans)),

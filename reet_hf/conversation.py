@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +60,7 @@ class Message:
     def keeps_without_text(self) -> bool:
         """Whether the message says something even with an empty text: tool calls, a tool result, an image."""
         parts = self.raw.get("content")
-        other = isinstance(parts, list) and any(not _is_text_part(part) for part in parts)
+        other = isinstance(parts, (list, tuple)) and any(not _is_text_part(part) for part in parts)
         return bool(self.calls) or self.answers is not None or other
 
 
@@ -161,7 +162,7 @@ def parse_query(query: Any) -> str | None:
     """
     if query is None:
         return None
-    return _checked_text(query, "query").strip() or None
+    return checked_text(query, "query").strip() or None
 
 
 def parse_history(history: Any) -> tuple[Turn, ...]:
@@ -179,8 +180,8 @@ def parse_history(history: Any) -> tuple[Turn, ...]:
             continue
         if not isinstance(item, Mapping) or "query" not in item or set(item) - {"query", "answer"}:
             raise ReetError(f"`history[{number}]` must be {{'query': str, 'answer': str}}, got {item!r:.200}.")
-        query = _checked_text(item["query"], f"history[{number}]['query']")
-        turns.append(Turn(query, _checked_text(item.get("answer") or "", f"history[{number}]['answer']")))
+        query = checked_text(item["query"], f"history[{number}]['query']")
+        turns.append(Turn(query, checked_text(item.get("answer") or "", f"history[{number}]['answer']")))
     return tuple(turns)
 
 
@@ -205,8 +206,10 @@ def _message(message: Any, number: int) -> Message:
         raise ReetError(f"`messages[{number}]['role']` must be one of {', '.join(ROLES)}, got {role!r}.")
     _check_calls(message.get("tool_calls"), f"messages[{number}]['tool_calls']")
     text, borders = _content(message.get("content"), f"messages[{number}]['content']")
-    name = message.get("name") or ""
-    return Message(role, text, str(name), borders, copy.deepcopy(dict(message)))
+    name = checked_text(str(message.get("name") or ""), f"messages[{number}]['name']")
+    for key in ("tool_calls", "function_call"):
+        checked_text(json.dumps(message.get(key), ensure_ascii=False, default=str), f"messages[{number}][{key!r}]")
+    return Message(role, text, name, borders, copy.deepcopy(dict(message)))
 
 
 def _check_calls(calls: Any, where: str) -> None:
@@ -224,7 +227,7 @@ def _content(content: Any, where: str) -> tuple[str, tuple[int, ...]]:
     if content is None:
         return "", ()
     if isinstance(content, str):
-        return _checked_text(content, where), ()
+        return checked_text(content, where), ()
     if not isinstance(content, (list, tuple)):
         raise ReetError(f"`{where}` must be a string, a list of parts or None, got {type(content).__name__}.")
     texts: list[str] = []
@@ -233,7 +236,7 @@ def _content(content: Any, where: str) -> tuple[str, tuple[int, ...]]:
             raise ReetError(f"`{where}[{number}]` must be a dict with 'type', got {part!r:.200}.")
         if _is_text_part(part):
             value = part if isinstance(part, str) else part.get("text")
-            texts.append(_checked_text(value, f"{where}[{number}]['text']"))
+            texts.append(checked_text(value, f"{where}[{number}]['text']"))
     ends: list[int] = []
     for text in texts[:-1]:
         ends.append(len(text) + (ends[-1] if ends else 0))
@@ -252,11 +255,11 @@ def text_part(part: Any) -> str | None:
 
 
 def _document(text: Any, where: str) -> Message:
-    checked = _checked_text(text, where)
+    checked = checked_text(text, where)
     return Message("document", checked, raw={"role": "document", "content": checked})
 
 
-def _checked_text(text: Any, where: str) -> str:
+def checked_text(text: Any, where: str) -> str:
     if not isinstance(text, str):
         raise ReetError(f"`{where}` must be a string, got {type(text).__name__}; decode or convert it first.")
     try:

@@ -25,7 +25,7 @@ def protected_spans(conversation: Conversation, candidates: Sequence[Unit], prot
     Raises:
         ReetError: If a rule is none of these or names a place that is not there.
     """
-    wanted = [span for rule in _rules(protect) for span in _covered(conversation, rule)]
+    wanted = [span for rule in protection_rules(protect) for span in _covered(conversation, rule)]
     if not wanted:
         return []
     by_message: dict[int, list[Span]] = {}
@@ -38,7 +38,9 @@ def protected_spans(conversation: Conversation, candidates: Sequence[Unit], prot
             found.add(unit.span)
             continue
         for span in by_message.get(unit.message, ()):
-            if unit.span.overlaps(span):
+            if unit.start == unit.end:
+                found.add(unit.span)
+            elif unit.span.overlaps(span):
                 inside = Span(unit.message, max(unit.start, span.start), min(unit.end, span.end))
                 found.add(inside if unit.kind in UNITS else unit.span)
     return _merged(found)
@@ -58,7 +60,12 @@ def _merged(spans: set[Span]) -> list[Span]:
     return merged
 
 
-def _rules(protect: Any) -> list[Any]:
+def protection_rules(protect: Any) -> list[Any]:
+    """The rules that `protect` lists.
+
+    Raises:
+        ReetError: If it is no list and no rule.
+    """
     if isinstance(protect, (str, re.Pattern, int, Span, Mapping)):
         return [protect]
     if not isinstance(protect, Sequence):

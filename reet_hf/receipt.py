@@ -5,16 +5,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
+from .conversation import Conversation
 from .records import Entity, Mention, Receipt, Span
 
 
-def make_receipt(mentions: Iterable[Mention], kept: Sequence[Span]) -> Receipt:
-    """Each mention under `kept` if all of its characters were, else under `dropped`."""
+def make_receipt(conversation: Conversation, mentions: Iterable[Mention], kept: Sequence[Span]) -> Receipt:
+    """Each mention under `kept` if all of it but white space was, else under `dropped`."""
     starts: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
     for span in kept:
         own = ends.setdefault(span.message, [])
-        if own and own[-1] >= span.start:
+        gap = conversation.messages[span.message].text[own[-1] : span.start] if own else ""
+        if own and not gap.strip():  # rendering keeps white space between neighbours
             own[-1] = max(own[-1], span.end)
         else:
             starts.setdefault(span.message, []).append(span.start)
@@ -23,7 +25,7 @@ def make_receipt(mentions: Iterable[Mention], kept: Sequence[Span]) -> Receipt:
     gone: list[Mention] = []
     for mention in mentions:
         place = bisect_right(starts.get(mention.message, ()), mention.start) - 1
-        survives = place >= 0 and ends[mention.message][place] >= mention.end
+        survives = place >= 0 and ends[mention.message][place] >= mention.start + len(mention.text.rstrip())
         (there if survives else gone).append(mention)
     return Receipt(kept=tuple(there), dropped=tuple(gone))
 

@@ -57,8 +57,11 @@ def render_messages(conversation: Conversation, spans: Iterable[Span]) -> list[d
     for number, kept in _by_message(spans):
         message = conversation.messages[number]
         content = _content(message, kept)
-        if previous is not None and number > previous[0] + 1 and _continues(previous[1], message, rendered[-1]):
-            rendered[-1]["content"] = f"{rendered[-1]['content']}\n{content}"
+        if previous is not None and number > previous[0] + 1 and _continues(previous[1], message):
+            calls = {
+                key: copy.deepcopy(message.raw[key]) for key in ("tool_calls", "function_call") if message.raw.get(key)
+            }
+            rendered[-1].update(content=_merged(rendered[-1]["content"], content), **calls)
         else:
             role = "user" if message.role == "document" else message.role
             rendered.append({**copy.deepcopy(dict(message.raw)), "role": role, "content": content})
@@ -80,7 +83,7 @@ def _content(message: Message, kept: Sequence[Offsets]) -> Any:
     original = message.raw.get("content")
     if original is None:
         return None
-    if not isinstance(original, list):
+    if not isinstance(original, (list, tuple)):
         return joined(message, kept)
     parts: list[Any] = []
     offset = 0
@@ -89,7 +92,8 @@ def _content(message: Message, kept: Sequence[Offsets]) -> Any:
         if text is None:
             parts.append(copy.deepcopy(part))
             continue
-        inside = [(a, b) for a, b in kept if a >= offset and b <= offset + len(text) and b > a]
+        clipped = ((max(a, offset), min(b, offset + len(text))) for a, b in kept)
+        inside = [(a, b) for a, b in clipped if b > a]
         offset += len(text)
         if inside:
             value = joined(message, inside)
@@ -97,10 +101,22 @@ def _content(message: Message, kept: Sequence[Offsets]) -> Any:
     return parts
 
 
-def _continues(before: Message, message: Message, rendered: Mapping[str, Any]) -> bool:
-    plain = isinstance(rendered["content"], str) and isinstance(message.raw.get("content"), str)
+def _continues(before: Message, message: Message) -> bool:
     same = (before.role, before.name) == (message.role, message.name) and message.role in ("user", "assistant")
-    return plain and same and not before.calls and not message.calls
+    return same and not before.calls
+
+
+def _merged(before: Any, content: Any) -> Any:
+    """Two contents as one: strings on two lines, the parts of both where one has parts."""
+    if not before or not content:
+        return before or content
+    if isinstance(before, str) and isinstance(content, str):
+        return f"{before}\n{content}"
+    return [
+        part
+        for each in (before, content)
+        for part in ([{"type": "text", "text": each}] if isinstance(each, str) else each)
+    ]
 
 
 def _calls_text(message: Message) -> str:

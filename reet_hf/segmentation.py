@@ -34,11 +34,12 @@ _SCRIPT_LANGUAGE = (
 _BREAK = regex.compile(r"[\r\n]")
 _ENUMERATOR = regex.compile(r"\s*\(?(?:\d{1,3}(?:\.\d{1,3})*|\p{L}|[ivxIVX]{1,5})[.)]\s*")
 _LINE = regex.compile(r"[^\r\n]*(?:\r\n|\n|\r|$)")
-_FENCE = regex.compile(r"[ ]{0,3}(`{3,}|~{3,})")
+_FENCE = regex.compile(r"([ \t]*)(`{3,}(?![^\r\n]*`)|~{3,})")
 _ITEM = regex.compile(r"\s*(?:[-*+•‣◦–]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S|\s*#{1,6}\s|\s*>")
-_CLAUSE_END = regex.compile(r"[,;:](?=\s)|[—–](?=\s|\p{L})|[，；：、،؛]")
-_CHUNK = regex.compile(r"\S+")
+_CLAUSE_END = regex.compile(r"[,;:](?=\s)|[—–](?=\s|\p{L})|[，；：、،؛](?!\p{M})")
+_CHUNK = regex.compile(r"[^\s\x1c-\x1f]+")  # what `str.isspace` denies; `regex` counts U+001C to U+001F as no space
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
+_GRAPHEME = regex.compile(r"\X")
 _WORD_BORDER = regex.compile(r"(?w)\b")
 
 Offsets = tuple[int, int]
@@ -66,15 +67,18 @@ def units(conversation: Conversation, unit: str, first_message: int = 0) -> list
         if group is not None:
             found.extend(Unit(number, start, end, "tool", group) for start, end in _whole(message))
             continue
+        first = len(found)
         if unit == "message":
-            found.extend(Unit(number, start, end, "message") for start, end in _whole(message))
-            continue
-        for start, end, kind in blocks(message.text, message.borders):
+            parts = (_trim(message.text, start, end) for start, end in _whole(message))
+            found.extend(Unit(number, start, end, "message") for start, end in parts if end > start)
+        for start, end, kind in blocks(message.text, message.borders) if unit != "message" else ():
             if kind != "text":
                 found.append(Unit(number, start, end, kind))
                 continue
             split = {"sentence": sentences, "clause": clauses, "word": words}[unit]
             found.extend(Unit(number, start + a, start + b, unit) for a, b in split(message.text[start:end]))
+        if len(found) == first and message.keeps_without_text:
+            found.append(Unit(number, 0, 0, "message"))
     return found
 
 
@@ -118,17 +122,18 @@ def _line_blocks(text: str) -> list[tuple[int, int, str]]:
     if "|" not in text and "```" not in text and "~~~" not in text:
         return [(0, len(text), "text")]
     stretches: list[list] = []
-    fence = ""
+    fence, indent = "", 0
     for start, end in _lines(text):
         line = text[start:end]
         mark = _FENCE.match(line)
         if fence:
             kind = "code"
-            closing = mark is not None and mark.group(1).startswith(fence) and not line[mark.end() :].strip()
+            closing = mark is not None and mark.group(2).startswith(fence) and not line[mark.end() :].strip()
+            closing = closing and len(mark.group(1)) <= indent + 3
             fence = "" if closing else fence
             opens = False
         elif mark:
-            kind, fence, opens = "code", mark.group(1), True
+            kind, indent, fence, opens = "code", len(mark.group(1)), mark.group(2), True
         else:
             kind, opens = ("table" if line.lstrip().startswith("|") and line.count("|") > 1 else "text"), False
         if stretches and stretches[-1][2] == kind and not opens:
@@ -171,10 +176,13 @@ def sentences(text: str) -> list[Offsets]:
         flat = _BREAK.sub(" ", text[start:end])
         last = 0
         for boundary in sentencex.get_sentence_boundaries(_language(flat), flat):
-            if _ENUMERATOR.fullmatch(flat, last, boundary["end_index"]):
+            border = boundary["end_index"]
+            cluster = _GRAPHEME.match(flat, border - 1) if border > last else None
+            border = cluster.end() if cluster else border  # a mark on a full stop belongs to it
+            if border <= last or _ENUMERATOR.fullmatch(flat, last, border):
                 continue
-            found.append((start + last, start + boundary["end_index"]))
-            last = boundary["end_index"]
+            found.append((start + last, start + border))
+            last = border
         if last < len(flat):
             found.append((start + last, end))
     trimmed = (_trim(text, start, end) for start, end in found)
@@ -253,8 +261,9 @@ def words(text: str) -> list[Offsets]:
         if match.group().isascii() or not _UNSPACED.search(match.group()):
             found.append(match.span())
             continue
-        borders = [border.start() for border in _WORD_BORDER.finditer(text, match.start(), match.end())]
-        inner = sorted({match.start(), *borders, match.end()})
+        borders = {border.start() for border in _WORD_BORDER.finditer(text, *match.span())}
+        graphemes = {cluster.start() for cluster in _GRAPHEME.finditer(text, *match.span())}
+        inner = sorted({match.start(), *(borders & graphemes), match.end()})
         found.extend(_join_punctuation(text, list(zip(inner, inner[1:], strict=False))))
     return found
 

@@ -15,6 +15,7 @@ import numpy as np
 from .errors import ReetError
 from .records import Span, Unit
 
+SPLITTABLE = ("message", "sentence", "clause")
 TOLERANCE = 0.02  # share of the budget that may stay unused where smaller units could fill it
 
 
@@ -89,6 +90,7 @@ def fit(
     protected: Sequence[Span],
     count: Callable[[Sequence[Span]], int],
     finer: Sequence[Callable[[Sequence[Unit]], Candidates]],
+    everything: bool = False,
 ) -> list[Span]:
     """Spans to keep, in order: their exact count never exceeds `limit`.
 
@@ -110,17 +112,29 @@ def fit(
             f"{floor} tokens or protect less.",
             floor=floor,
         )
-    if candidates.costs.sum() <= 1.1 * limit + 8:  # an estimate is never so far off that a larger whole would fit
+    if everything or candidates.costs.sum() <= 1.1 * limit + 8:
         whole = _union([unit.span for unit in candidates.units], protected)
         if count(whole) <= limit:
             return whole
-    kept = choose(candidates, overheads, limit, floor)
-    spans, used, kept = _shrink(candidates, kept, limit, protected, count)
+    taken = _inside(candidates.units, protected)
+    kept = choose(candidates, overheads, limit, floor, taken)
+    spans, used, kept = _shrink(candidates, kept, taken, limit, protected, count)
     for split in finer:
         if used >= (1 - TOLERANCE) * limit or kept.all():
             break
         spans, used = _fill(candidates, kept, spans, used, limit, count, split, overheads)
     return spans
+
+
+def _inside(units: Sequence[Unit], protected: Sequence[Span]) -> np.ndarray:
+    """Whether each unit is kept already by one of the ordered protected spans."""
+    taken = np.zeros(len(units), dtype=bool)
+    place = 0
+    for number, unit in enumerate(units):
+        while place < len(protected) and (protected[place].message, protected[place].end) < (unit.message, unit.end):
+            place += 1
+        taken[number] = place < len(protected) and protected[place].contains(unit.span)
+    return taken
 
 
 def _spans(candidates: Candidates, kept: np.ndarray, protected: Sequence[Span]) -> list[Span]:
@@ -141,6 +155,7 @@ def _union(spans: Iterable[Span], protected: Sequence[Span]) -> list[Span]:
 def _shrink(
     candidates: Candidates,
     kept: np.ndarray,
+    taken: np.ndarray,
     limit: int,
     protected: Sequence[Span],
     count: Callable[[Sequence[Span]], int],
@@ -152,7 +167,7 @@ def _shrink(
     used = count(spans)
     step = 1
     while used > limit:
-        places = np.flatnonzero(kept)
+        places = np.flatnonzero(kept & ~taken)
         if not len(places):
             break
         order = places[np.argsort(candidates.scores[places], kind="stable")]
@@ -182,7 +197,8 @@ def _fill(
     """Add smaller units of the best units that were left out, as many as the exact count allows."""
     room = limit - used
     open_messages = {span.message for span in spans}
-    rest = np.flatnonzero(~kept)
+    splittable = np.array([unit.kind in SPLITTABLE for unit in candidates.units], dtype=bool)
+    rest = np.flatnonzero(~kept & splittable)
     best = rest[np.argsort(-candidates.scores[rest], kind="stable")]
     reach = np.cumsum(candidates.costs[best])
     best = best[: int(np.searchsorted(reach, 4 * room)) + 2]

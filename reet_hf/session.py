@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from .conversation import Conversation, parse_messages, parse_query
+from .conversation import Conversation, checked_text, parse_messages, parse_query
 from .errors import ReetError
 from .records import Turn
 
@@ -60,9 +60,10 @@ class Session:
             ReetError: If one cannot be read; the session is then unchanged.
         """
         fresh = parse_messages([messages] if isinstance(messages, Mapping) else messages)
-        self._conversation = self._conversation.extend(fresh)
+        grown = self._conversation.extend(fresh)
         if fresh:
-            self._state = self.compressor.encode(self._conversation, self._state)
+            self._state = self.compressor.encode(grown, self._state)
+        self._conversation = grown
 
     def compress(self, query: str | None = None, **options: Any) -> dict[str, Any]:
         """The conversation compressed for `query`, which then counts as asked.
@@ -90,7 +91,7 @@ class Session:
         """
         if not self._turns:
             raise ReetError("`answer` needs a question: call compress(query=...) first.")
-        self._turns[-1] = Turn(self._turns[-1].query, text)
+        self._turns[-1] = Turn(self._turns[-1].query, checked_text(text, "answer"))
 
     def restore(self) -> list[dict[str, Any]]:
         """Every message exactly as it was appended."""

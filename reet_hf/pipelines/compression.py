@@ -52,7 +52,8 @@ class ReetCompressionPipeline(Pipeline):
         if args:
             raise TypeError("The reet-compression pipeline takes one positional argument; name the options.")
         chosen = {**self._postprocess_params, **self._sanitize_parameters(**options)[2]}
-        Options(**chosen)  # a wrong option is reported before anything is computed
+        # everything is checked before anything is computed, and the tokenizer is loaded once for a batch
+        chosen["tokenizer"] = Options(**chosen).tokenizer
         if is_batch(inputs):
             requests = [parse_request(item) for item in inputs]
             return [self.run_single(request, {}, {}, chosen) for request in requests]

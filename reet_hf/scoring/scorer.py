@@ -170,40 +170,42 @@ class ReetScorer:
         state = state or self._empty()
         first_unit = int(state.table.units[-1]) + 1 if len(state.table) else 0
         fresh = tokenize(conversation, self.tokenizer, state.messages, first_unit)
+        if len(fresh):
+            table = state.table.extend(fresh)
+            self._encode_open(state, table)
+            state.table = table
+            state.count_words()
         state.messages = len(conversation.messages)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
-        if len(fresh):
-            state.table = state.table.extend(fresh)
-            state.count_words()
-            self._encode_open(state)
         return state
 
     @torch.inference_mode()
-    def _encode_open(self, state: ScorerState) -> None:
+    def _encode_open(self, state: ScorerState, table: TokenTable) -> None:
+        """Read the windows of `table` that are not final; the state changes only when all of them were read."""
         capacity = self.config.window_tokens - len(self._before) - len(self._after)
-        windows = plan_windows(state.table.units, capacity, state.closed)
+        windows = plan_windows(table.units, capacity, state.closed)
         batch: list[tuple[int, int]] = []
-        total = state.table.ids.size - state.closed
+        total = table.ids.size - state.closed
+        read: list[TokenIndex] = []
         with tqdm(total=total, desc="encoding", unit="tok", disable=not self.progress or len(windows) < 32) as bar:
             for window in windows:
                 batch.append(window)
                 if len(batch) * self.config.window_tokens >= BATCH_TOKENS or window is windows[-1]:
-                    self._encode_batch(state, batch)
+                    read.append(self._encode_batch(table.ids, batch))
                     bar.update(batch[-1][1] - batch[0][0])
                     batch = []
+        for name in ("states", "keys", "prior"):
+            getattr(state, name).write(state.closed, torch.cat([getattr(index, name) for index in read]))
         state.closed = windows[-1][0]
 
-    def _encode_batch(self, state: ScorerState, windows: Sequence[tuple[int, int]]) -> None:
-        ids = state.table.ids
+    def _encode_batch(self, ids: np.ndarray, windows: Sequence[tuple[int, int]]) -> TokenIndex:
         rows = [[*self._before, *ids[start:end].tolist(), *self._after] for start, end in windows]
         input_ids, mask = padded(rows, self.tokenizer.pad_token_id or 0)
         device = self.model.device
         hidden = self.model.reet(input_ids.to(device), mask.to(device)).token_states
         lead = len(self._before)
         states = torch.cat([hidden[n, lead : lead + end - start] for n, (start, end) in enumerate(windows)])
-        index = self.model.index(states)
-        for name in ("states", "keys", "prior"):
-            getattr(state, name).write(windows[0][0], getattr(index, name))
+        return self.model.index(states)
 
     @torch.inference_mode()
     def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
