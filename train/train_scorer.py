@@ -35,8 +35,8 @@ SCHEDULE = (
 
 def build_model(arguments: ScorerArguments) -> ReetForCompression:
     """A model whose encoder is the pretrained one and whose head is new, or the one to go on from."""
-    if arguments.start:
-        model = ReetForCompression.from_pretrained(arguments.start, dtype=torch.float32)
+    if arguments.initial:
+        model = ReetForCompression.from_pretrained(arguments.initial, dtype=torch.float32)
     else:
         dropout = {
             "hidden_dropout_prob": arguments.encoder_dropout,
@@ -61,7 +61,7 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     record = {
         "command": shlex.join(["accelerate", "launch", *_public(sys.argv)]),
         "encoder": yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))["encoder"],
-        "recipe": {k: v for k, v in vars(arguments).items() if k not in ("start", "data", "encoder", "threads")},
+        "recipe": {k: v for k, v in vars(arguments).items() if k not in ("initial", "data", "encoder", "threads")},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
         "processes": trainer.args.world_size,
@@ -71,14 +71,14 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
         "metrics": {k: v for k, v in metrics.items() if k.startswith(("eval_", "train_loss"))},
         "versions": {"reet_hf": reet_hf.__version__, "torch": torch.__version__},
     }
-    if arguments.start:
-        record["start"] = json.loads((Path(arguments.start) / "training.json").read_text(encoding="utf-8"))
+    if arguments.initial:
+        record["initial"] = json.loads((Path(arguments.initial) / "training.json").read_text(encoding="utf-8"))
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _public(argv: list[str]) -> list[str]:
     """The command line with folders of this machine replaced by what they stand for."""
-    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--start": "START"}
+    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
     shown = ["train/train_scorer.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
     return [names.get(shown[place - 1], word) for place, word in enumerate(shown)]
 

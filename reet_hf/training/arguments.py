@@ -19,7 +19,7 @@ class ScorerArguments:
 
     Args:
         encoder: Hub id or folder of the encoder to start from.
-        start: Folder of a trained REET model to go on from, instead of a pretrained encoder with a new head.
+        initial: Folder of a trained REET model to go on from, instead of a pretrained encoder with a new head.
         data: Folder of parquet files in the multi-turn schema.
         mixture: File name (without ending) to passes over it in one epoch.
         evaluation: File name to share of its rows used for evaluation during training.
@@ -34,7 +34,7 @@ class ScorerArguments:
     """
 
     encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
-    start: str = ""
+    initial: str = ""
     data: str = ""
     mixture: dict[str, float] = field(default_factory=dict)
     evaluation: dict[str, float] = field(default_factory=dict)
