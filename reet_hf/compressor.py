@@ -53,6 +53,16 @@ class Options:
 
 
 @dataclass
+class Counts:
+    """What one counter said of a conversation's messages; each part grows with them."""
+
+    counter: TokenCounter
+    lines: list[int] = field(default_factory=list)
+    overheads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    costs: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
 class State:
     """A conversation and everything that is computed once a message; it only grows."""
 
@@ -60,10 +70,13 @@ class State:
     scored: Any = None
     mentions: list[Mention] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
-    costs: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-    lines: dict[str, list[int]] = field(default_factory=dict)
-    overheads: dict[str, np.ndarray] = field(default_factory=dict)
-    counter: TokenCounter | None = None  # what `costs`, `lines` and `overheads` were counted with
+    counts: Counts | None = None
+
+    def counted(self, counter: TokenCounter) -> Counts:
+        """Counts of `counter`: those there are, or empty ones if another counter was used last."""
+        if self.counts is None or not counter.is_same(self.counts.counter):
+            self.counts = Counts(counter)
+        return self.counts
 
 
 class Compressor:
@@ -116,29 +129,27 @@ class Compressor:
         """What is kept of an encoded conversation for one query, or for any, within the budget."""
         conversation = state.conversation
         counter = resolve_counter(options.tokenizer, self.counter)
-        if not counter.is_same(state.counter):
-            state.counter, state.costs, state.lines, state.overheads = counter, {}, {}, {}
-        original = self._original(state, counter)
+        counts = state.counted(counter)
+        original = self._original(conversation, counts)
         limit = resolve_limit(options.budget, original)
-        if options.budget == 1.0 and isinstance(options.budget, float):
+        everything = isinstance(options.budget, float) and options.budget == 1.0
+        if everything:
             kept = [found.span for found in units(conversation, "message" if options.unit == "message" else "word")]
             limit = max(limit, self._count(conversation, counter, kept))
-        unit = self._unit(state, counter, options.unit, query, limit)
+        unit = self._unit(state, counts, options.unit, query, limit)
         scores = self.scorer.score(state.scored, query, history)
-        candidates = self._candidates(state, counter, unit, scores)
-        protected = protected_spans(conversation, candidates.units, options.protect)
-
+        found = self._measured(state, counts, unit)
+        candidates = Candidates(found, pool(scores, ((u.message, u.start, u.end) for u in found)), counts.costs[unit])
         spans = fit(
             candidates,
-            self._overheads(state, counter),
+            self._overheads(conversation, counts),
             limit,
-            protected,
+            protected_spans(conversation, found, options.protect),
             lambda kept: self._count(conversation, counter, kept),
             [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
-            isinstance(options.budget, float) and options.budget == 1.0,
+            everything,
         )
-        whole_units = {unit.span for unit in candidates.units} if unit != "word" else set()
-        pieces = _pieces(conversation, spans, scores, whole_units)
+        pieces = _pieces(conversation, spans, scores, {u.span for u in found} if unit != "word" else set())
         return self._result(state, spans, pieces, counter, TokenCounts(original, 0, limit))
 
     def _result(
@@ -164,56 +175,51 @@ class Compressor:
             return counter.chat(render_messages(conversation, spans))
         return counter.count(render_text(conversation, spans))
 
-    def _original(self, state: State, counter: TokenCounter) -> int:
+    @staticmethod
+    def _original(conversation: Conversation, counts: Counts) -> int:
         """Tokens of the whole conversation: exact with a chat template, else line by line as they were appended."""
-        conversation = state.conversation
-        if counter.chat is not None and conversation.form == "messages":
-            return counter.chat(render_messages(conversation, whole(conversation)))
         spans = whole(conversation)
         if not spans:
             return 0
-        lines = state.lines.setdefault(counter.name, [])
+        counter, lines = counts.counter, counts.lines
+        if counter.chat is not None and conversation.form == "messages":
+            return counter.chat(render_messages(conversation, spans))
         fresh = [render_text(conversation, [span]) + "\n" for span in spans[len(lines) : len(spans) - 1]]
         *more, last = counter.counts([*fresh, render_text(conversation, spans[-1:])])
         lines.extend(more)
         return sum(lines) + last
 
-    def _overheads(self, state: State, counter: TokenCounter) -> np.ndarray:
+    @staticmethod
+    def _overheads(conversation: Conversation, counts: Counts) -> np.ndarray:
         """Estimated tokens that each message costs beside its text: label, line break, chat markers."""
-        known = state.overheads.get(counter.name, np.zeros(0, dtype=np.int64))
-        fresh = state.conversation.messages[len(known) :]
+        fresh = conversation.messages[len(counts.overheads) :]
         labels = sorted({message.label for message in fresh})
-        sizes = dict(zip(labels, counter.counts([f"{label}: " if label else "" for label in labels]), strict=True))
-        frame = 4 if counter.chat is not None else 0
-        more = [sizes[message.label] + frame + 8 * len(message.calls) for message in fresh]
-        state.overheads[counter.name] = np.concatenate((known, np.array(more, dtype=np.int64)))
-        return state.overheads[counter.name]
+        sizes = counts.counter.counts([f"{label}: " if label else "" for label in labels])
+        label_size = dict(zip(labels, sizes, strict=True))
+        frame = 4 if counts.counter.chat is not None else 0
+        more = [label_size[message.label] + frame + 8 * len(message.calls) for message in fresh]
+        counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
+        return counts.overheads
 
-    def _unit(self, state: State, counter: TokenCounter, unit: str, query: str | None, limit: int) -> str:
+    def _unit(self, state: State, counts: Counts, unit: str, query: str | None, limit: int) -> str:
         """`unit`, or for auto: words without a query; with one sentences, clauses where few sentences fit."""
         if unit != "auto":
             return unit
         if query is None:
             return "word"
-        self._measure(state, counter, "sentence")
-        costs = state.costs[counter.name, "sentence"]
+        self._measured(state, counts, "sentence")
+        costs = counts.costs["sentence"]
         return "clause" if len(costs) and limit < 3 * costs.mean() else "sentence"
 
-    def _measure(self, state: State, counter: TokenCounter, unit: str) -> None:
-        """Bring the units of one kind and their costs up to the last message."""
-        known = state.units.setdefault(unit, [])
-        costs = state.costs.get((counter.name, unit), np.zeros(0, dtype=np.int64))
-        first = known[-1].message + 1 if known else 0
-        known.extend(units(state.conversation, unit, first))
-        fresh = known[len(costs) :]
-        state.costs[counter.name, unit] = np.concatenate((costs, _costs(state.conversation, fresh, counter)))
-
-    def _candidates(self, state: State, counter: TokenCounter, unit: str, scores: TokenScores) -> Candidates:
-        self._measure(state, counter, unit)
-        found = state.units[unit]
-        return Candidates(
-            found, pool(scores, ((u.message, u.start, u.end) for u in found)), state.costs[counter.name, unit]
-        )
+    @staticmethod
+    def _measured(state: State, counts: Counts, unit: str) -> list[Unit]:
+        """All units of one kind, their costs in `counts` brought up to the last message."""
+        found = state.units.setdefault(unit, [])
+        found.extend(units(state.conversation, unit, found[-1].message + 1 if found else 0))
+        costs = counts.costs.get(unit, np.zeros(0, dtype=np.int64))
+        more = _costs(state.conversation, found[len(costs) :], counts.counter)
+        counts.costs[unit] = np.concatenate((costs, more))
+        return found
 
 
 def _costs(conversation: Conversation, found: Sequence[Unit], counter: TokenCounter) -> np.ndarray:

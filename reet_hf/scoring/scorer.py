@@ -85,6 +85,7 @@ class ScorerState:
         states, keys, prior: The rows of `TokenIndex`.
         asked: The queries whose importance `previous` carries, the last one last.
         previous: Importance in (0, 1) at the last turn, of shape `(tokens,)`; `None` before the first.
+        turns: Mean states of the earlier turns that the last query saw, by their text.
     """
 
     table: TokenTable
@@ -99,6 +100,7 @@ class ScorerState:
     rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     asked: tuple[Turn, ...] = ()
     previous: np.ndarray | None = None
+    turns: dict[str, Any] = field(default_factory=dict)
 
     def count_words(self) -> None:
         """Bring `words`, `vocabulary` and `rarity` up to the table."""
@@ -245,11 +247,14 @@ class ReetScorer:
             context.previous = self._tensor(previous).to(self.model.dtype)
         queries = [query] if carried else [*(turn.query for turn in seen), query]
         answered = [f"{turn.query} {turn.answer}".strip() for turn in seen]
-        read = [query_tokens(text, self.tokenizer, self.config.query_tokens) for text in (*queries, *answered)]
-        ids, mask = padded([text[0] for text in read], -1)
-        words, _ = padded([text[1] for text in read], 0)
-        ids, mask, words = (part.to(self.model.device) for part in (ids, mask, words))
-        states, pooled = self.model.pooled(ids.clamp(min=0), mask)
+        read = [self._read(text) for text in (*queries, *answered)]
+        state.turns = {text: state.turns.get(text) for text in answered}
+        unread = [place for place, text in enumerate(answered, len(queries)) if state.turns[text] is None]
+        encoded = [*range(len(queries)), *unread]
+        ids, mask = (part.to(self.model.device) for part in padded([read[place][0] for place in encoded], 0))
+        words = padded([text[1] for text in read], 0)[0].to(self.model.device)
+        states, pooled = self.model.pooled(ids, mask)
+        state.turns |= {answered[place - len(queries)]: pooled[n] for n, place in enumerate(encoded) if place in unread}
         count = len(queries)
         length = int(mask[:count].sum(-1).max())
         context.queries = Queries(states[:count, :length], mask[:count, :length] > 0, words[:count, :length])
@@ -257,7 +262,11 @@ class ReetScorer:
             turns = torch.arange(len(seen), device=ids.device)
             places = torch.arange(len(seen) + 1 - count, len(seen) + 1, device=ids.device)
             ages = (places[:, None] - turns[None, :]).clamp(min=0)
-            context.turns = Turns(pooled[count:], words[count:], ages)
+            known = torch.stack([state.turns[text] for text in answered])
+            context.turns = Turns(known, words[count:], ages)
+
+    def _read(self, text: str) -> tuple[list[int], list[int]]:
+        return query_tokens(text, self.tokenizer, self.config.query_tokens)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
