@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import multiprocessing
 import os
 import platform
-import sys
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,26 +33,28 @@ def build_systems(names: list[str], model: str, encoder: str) -> dict[str, Any]:
     return {name: importlib.import_module(f"eval.systems.{name}").System(**options.get(name, {})) for name in names}
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The result of every system on every data set."""
+def run_set(arguments: argparse.Namespace, stem: str) -> dict[str, Any]:
+    """The result of every system on one data set."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // arguments.processes))
     names = arguments.systems.split(",")
     systems = build_systems(names, arguments.model, arguments.encoder)
     counting = AutoTokenizer.from_pretrained(bundled_model() if arguments.model == DEFAULT_MODEL else arguments.model)
-    sets: dict[str, Any] = {}
-    totals = mtr.Tally()
-    for stem in arguments.sets.split(","):
-        rows = mtr.load(Path(arguments.data) / f"{stem}.parquet")[: arguments.limit]
-        tallies = {name: mtr.Tally() for name in names}
-        for row in tqdm(rows, desc=stem, unit="row"):
-            for name, scorer in systems.items():
-                compressor = Compressor(scorer, counting)
-                mtr.run_row(row, compressor, arguments.rate, arguments.turns, tallies[name])
-        sets[stem] = summary(tallies)
-        print(stem, json.dumps(sets[stem]["systems"]), file=sys.stderr)
-        for tally in tallies.values():
-            totals.overruns += tally.overruns
-            totals.pieces += tally.pieces
-            totals.verbatim += tally.verbatim
+    rows = mtr.load(Path(arguments.data) / f"{stem}.parquet")[: arguments.limit]
+    tallies = {name: mtr.Tally() for name in names}
+    for row in tqdm(rows, desc=stem, unit="row"):
+        for name, scorer in systems.items():
+            mtr.run_row(row, Compressor(scorer, counting), arguments.rate, arguments.turns, tallies[name])
+    return summary(tallies)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The result of every system on every data set, the sets side by side in `--processes` processes."""
+    stems = arguments.sets.split(",")
+    workers = ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn"))
+    with workers:
+        found = list(workers.map(partial(run_set, arguments), stems))
+    sets = dict(zip(stems, found, strict=True))
+    pieces = sum(entry["pieces"] for entry in found)
     return {
         "task": "mtr-session",
         "version": mtr.VERSION,
@@ -59,12 +63,14 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "turns": arguments.turns,
         "unit": "auto",
         "model": arguments.model if arguments.model == DEFAULT_MODEL else Path(arguments.model).name,
-        "hardware": {"cores": os.cpu_count(), "machine": platform.machine(), "threads": torch.get_num_threads()},
+        "hardware": {"cores": os.cpu_count(), "machine": platform.machine(), "processes": arguments.processes},
         "packages": {name: version(name) for name in PACKAGES},
         "sets": sets,
-        "mean": {name: sum(entry["systems"][name] for entry in sets.values()) / len(sets) for name in names},
-        "overruns": totals.overruns,
-        "verbatim": totals.verbatim / max(totals.pieces, 1),
+        "mean": {
+            name: sum(entry["systems"][name] for entry in found) / len(found) for name in arguments.systems.split(",")
+        },
+        "overruns": sum(entry["overruns"] for entry in found),
+        "verbatim": sum(entry["verbatim"] for entry in found) / max(pieces, 1),
     }
 
 
@@ -78,6 +84,9 @@ def summary(tallies: dict[str, mtr.Tally]) -> dict[str, Any]:
         "systems": {name: round(tally.scores()[measure], 4) for name, tally in tallies.items()},
         "evidence_recall": {name: round(tally.scores()["evidence_recall"], 4) for name, tally in tallies.items()},
         "rate": {name: round(sum(tally.rates) / len(tally.rates), 4) for name, tally in tallies.items()},
+        "overruns": sum(tally.overruns for tally in tallies.values()),
+        "pieces": sum(tally.pieces for tally in tallies.values()),
+        "verbatim": sum(tally.verbatim for tally in tallies.values()),
     }
 
 
@@ -92,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--rate", type=float, default=0.2, help="budget as a share of the tokens")
     options.add_argument("--turns", type=int, default=10, help="questions asked of each row, in order")
     options.add_argument("--limit", type=int, default=None, help="rows of each file, for a quick look")
+    options.add_argument("--processes", type=int, default=2, help="data sets that are measured side by side")
     options.add_argument("--output", type=Path, help="JSON file for the result")
     return options
 

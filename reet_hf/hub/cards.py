@@ -169,17 +169,22 @@ def mixture_section(mixture: Record, fingerprints: Record) -> str:
 
 
 def training_section(trained: Record) -> str:
-    """The command, what it ran with, and what came out."""
+    """The command, what it ran with, and what came out; before it the same of the run it went on from."""
     single = ("encoder", "seed", "processes", "steps", "runtime_seconds")
     settings = {key: trained[key] for key in single if trained.get(key) is not None}
     settings |= {
         key: value for key, value in trained["recipe"].items() if key != "mixture" and value not in ({}, [], None)
     }
+    settings |= trained.get("schedule", {})
     rows = [[f"`{key}`", _shown(value)] for key, value in settings.items()]
     metrics = [[f"`{key}`", _shown(value)] for key, value in trained["metrics"].items()]
     parts = [f"```bash\n{trained['command']}\n```", _table(["setting", "value"], rows)]
     parts += [_table(["metric of the finished run", "value"], metrics)] if metrics else []
     parts += [f"Versions: {_listed(trained['versions'])}."] if trained.get("versions") else []
+    if "initial" in trained:
+        earlier = trained["initial"]
+        passes = mixture_section(earlier["recipe"]["mixture"], earlier["data_fingerprint"])
+        parts = ["First stage:", training_section(earlier), passes, "Second stage, which went on from it:", *parts]
     return "\n\n".join(parts)
 
 
