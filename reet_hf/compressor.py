@@ -149,7 +149,8 @@ class Compressor:
             [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
             everything,
         )
-        pieces = _pieces(conversation, spans, scores, {u.span for u in found} if unit != "word" else set())
+        shown = {span.message for span in spans} if unit != "word" else set()
+        pieces = _pieces(conversation, spans, scores, {u.span for u in found if u.message in shown})
         return self._result(state, spans, pieces, counter, TokenCounts(original, 0, limit))
 
     def _result(
@@ -178,13 +179,13 @@ class Compressor:
     @staticmethod
     def _original(conversation: Conversation, counts: Counts) -> int:
         """Tokens of the whole conversation: exact with a chat template, else line by line as they were appended."""
-        spans = whole(conversation)
-        if not spans:
+        if not conversation.messages:
             return 0
         counter, lines = counts.counter, counts.lines
         if counter.chat is not None and conversation.form == "messages":
-            return counter.chat(render_messages(conversation, spans))
-        fresh = [render_text(conversation, [span]) + "\n" for span in spans[len(lines) : len(spans) - 1]]
+            return counter.chat(render_messages(conversation, whole(conversation)))
+        spans = whole(conversation, len(lines))
+        fresh = [render_text(conversation, [span]) + "\n" for span in spans[:-1]]
         *more, last = counter.counts([*fresh, render_text(conversation, spans[-1:])])
         lines.extend(more)
         return sum(lines) + last

@@ -69,9 +69,9 @@ def render_messages(conversation: Conversation, spans: Iterable[Span]) -> list[d
     return rendered
 
 
-def whole(conversation: Conversation) -> list[Span]:
-    """Spans that keep everything."""
-    return [Span(number, 0, len(message.text)) for number, message in enumerate(conversation.messages)]
+def whole(conversation: Conversation, first: int = 0) -> list[Span]:
+    """Spans that keep everything from message number `first` on."""
+    return [Span(number, 0, len(message.text)) for number, message in enumerate(conversation.messages[first:], first)]
 
 
 def _by_message(spans: Iterable[Span]) -> Iterable[tuple[int, list[Offsets]]]:

@@ -64,9 +64,10 @@ def choose(
     cost = np.bincount(dense, candidates.costs, count).astype(np.int64)
     score = np.full(count, -np.inf)
     np.maximum.at(score, dense, candidates.scores)
-    members = np.split(np.argsort(dense, kind="stable"), np.cumsum(np.bincount(dense, minlength=count))[:-1])
-    messages = np.array([unit.message for unit in candidates.units])
-    opened = set(messages[kept].tolist())
+    members: list[list[int]] = [[] for _ in range(count)]
+    for place, number in enumerate(dense.tolist()):
+        members[number].append(place)
+    opened = {candidates.units[place].message for place in np.flatnonzero(kept).tolist()}
     smallest, room = int(cost.min()), limit - spent
     for choice in np.argsort(-score, kind="stable").tolist():
         if room < smallest:
@@ -74,7 +75,7 @@ def choose(
         units = members[choice]
         if cost[choice] > room or kept[units[0]]:
             continue
-        fresh = set(messages[units].tolist()) - opened
+        fresh = {candidates.units[place].message for place in units} - opened
         price = int(cost[choice]) + sum(int(overheads[number]) for number in fresh)
         if price <= room:
             kept[units] = True

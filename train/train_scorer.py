@@ -43,6 +43,7 @@ def build_model(arguments: ScorerArguments) -> ReetForCompression:
             "attention_probs_dropout_prob": arguments.encoder_dropout,
         }
         encoder_config = AutoConfig.from_pretrained(arguments.encoder, **dropout)
+        encoder_config.name_or_path = Path(arguments.encoder).name  # no folder of this machine in what is published
         model = ReetForCompression(ReetConfig(encoder_config=encoder_config, **arguments.model))
         pretrained = AutoModel.from_pretrained(arguments.encoder, dtype=torch.float32)
         wanted = model.reet.encoder.state_dict()

@@ -13,6 +13,8 @@ from .configuration_reet import ReetConfig
 TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the match's rarity, rarity
 UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
 REFERENCE_WEIGHT = 0.2
+NULL_COSINE = 0.3  # a token attends to a turn as far as it is nearer than this
+BLOCK_TOKENS = 4096
 RANKING_WEIGHT = 0.5
 PRIOR_WEIGHT = 0.5
 
@@ -98,6 +100,29 @@ class TurnContext:
     previous: torch.Tensor | None = None
 
 
+@dataclass
+class Asked:
+    """What every token is compared with at a turn; the same for all blocks of tokens.
+
+    Attributes:
+        targets: Directions of all query tokens, mean queries and turns, of shape `(targets, width)`.
+        values: What attention brings from query tokens, of shape `(queries, query_tokens, 2 * token_dim)`.
+        named: Whether a word of the conversation is a query token's word, `(words, queries, query_tokens)`.
+        matched: Whether it is any query token's word, of shape `(words, queries)`.
+        references: How many of the query and its visible turns name it, of shape `(words, queries)`.
+        seen: Which turns each query sees, of shape `(queries, turns)`.
+        history: What attention brings from turns, of shape `(queries, turns, token_dim)`.
+    """
+
+    targets: torch.Tensor
+    values: torch.Tensor
+    named: torch.Tensor
+    matched: torch.Tensor
+    references: torch.Tensor
+    seen: torch.Tensor | None = None
+    history: torch.Tensor | None = None
+
+
 class TurnHead(nn.Module):
     """Prior, relevance and importance of tokens from cached states, in the encoder's own geometry.
 
@@ -176,48 +201,77 @@ class TurnHead(nn.Module):
     def _relevance(
         self, index: TokenIndex, context: TurnContext, queries: Queries, rarity: torch.Tensor, mentions: torch.Tensor
     ) -> torch.Tensor:
-        mask = queries.mask
-        directions = functional.normalize(queries.states, dim=-1)
-        centre = functional.normalize((directions * mask.unsqueeze(-1)).sum(1), dim=-1)
-        cosine, centre_cosine = (index.states @ torch.cat((directions.flatten(0, 1), centre)).T).split(
-            (mask.numel(), len(centre)), -1
+        asked = self._ask(context, queries)
+        columns = (index.states, index.keys, context.words, context.ages, rarity, mentions)
+        # blocks that stay in the processor's cache; during training one block holds everything
+        blocks = zip(*(column.split(BLOCK_TOKENS) for column in columns), strict=True)
+        parts = [self._tokens(asked, queries.mask, *block) for block in blocks]
+        hidden, cosine, centre_cosine = (
+            parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
         )
-        cosine = cosine.unflatten(1, mask.shape)
+        _, places, lengths = torch.unique_consecutive(context.units, return_inverse=True, return_counts=True)
+        evidence = (_segment(cosine, lengths, "max"), _segment(centre_cosine, lengths, "mean"))
+        coverage = _coverage(asked.named, context.words, rarity, places, len(lengths))
+        unit_logit = self._units(_segment(hidden, lengths, "mean"), *evidence, coverage, lengths, queries.mask)
+        return self.token_out(hidden).squeeze(-1) + unit_logit[places]
+
+    def _ask(self, context: TurnContext, queries: Queries) -> Asked:
+        """What every token is compared with."""
+        directions = functional.normalize(queries.states, dim=-1)
+        centre = functional.normalize((directions * queries.mask.unsqueeze(-1)).sum(1), dim=-1)
         named = _named(context.vocabulary, queries.words)
-        matched = named.any(-1).to(rarity.dtype)[context.words]
-        best = cosine.masked_fill(~mask, -1.0).amax(-1)
+        references = matched = named.any(-1).to(directions.dtype)
+        targets = torch.cat((directions.flatten(0, 1), centre))
+        turns = context.turns
+        if turns is None:
+            return Asked(targets, self.query(queries.states), named, matched, references)
+        seen = turns.ages.gt(0)
+        mentioned = _named(context.vocabulary, turns.words).any(-1).to(matched.dtype)
+        ages = turns.ages.clamp(0, self.max_turns - 1)
+        return Asked(
+            targets=torch.cat((targets, functional.normalize(turns.states, dim=-1))),
+            values=self.query(queries.states),
+            named=named,
+            matched=matched,
+            references=references + mentioned @ seen.to(matched.dtype).T,
+            seen=seen,
+            history=self.history(turns.states) + self.turn_embedding(ages),
+        )
+
+    def _tokens(
+        self,
+        asked: Asked,
+        mask: torch.Tensor,
+        states: torch.Tensor,
+        keys: torch.Tensor,
+        words: torch.Tensor,
+        ages: torch.Tensor,
+        rarity: torch.Tensor,
+        mentions: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Hidden states `(tokens, queries, token_dim)` and the cosines to query tokens and to mean queries."""
+        sizes = (mask.numel(), len(mask), len(asked.targets) - mask.numel() - len(mask))
+        cosine, centre_cosine, turn_cosine = (states @ asked.targets.T).split(sizes, -1)
+        cosine = cosine.unflatten(1, mask.shape)
+        best = (cosine if mask.all() else cosine.masked_fill(~mask, -1.0)).amax(-1)
+        matched = asked.matched[words]
         weight = rarity.unsqueeze(-1).expand_as(matched)
         features = torch.stack((best, centre_cosine, matched, matched * weight, weight), -1)
 
-        attention = (cosine * self.sharpness[0]).masked_fill(~mask, torch.finfo(cosine.dtype).min).softmax(-1)
-        mixed = _mix(attention, self.query(queries.states))
-        shift, gain = mixed.chunk(2, -1)
-        ages = context.ages.clamp(0, self.max_turns - 1)
-        keys = (index.keys + self.turn_embedding(ages)).unsqueeze(1)
-        hidden = torch.addcmul(self.token_features(features) + shift, keys, 1 + gain)
-        references = matched
-        if context.turns is not None:
-            hidden = hidden + self._history(index, context.turns)
-            references = references + _references(context, context.turns).to(references.dtype)
-        gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * references)
-        hidden = self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1)
-        _, places, lengths = torch.unique_consecutive(context.units, return_inverse=True, return_counts=True)
-        evidence = (_segment(cosine, lengths, "max"), _segment(centre_cosine, lengths, "mean"))
-        coverage = _coverage(named, context.words, rarity, places, len(lengths))
-        unit_logit = self._units(_segment(hidden, lengths, "mean"), *evidence, coverage, lengths, mask)
-        return self.token_out(hidden).squeeze(-1) + unit_logit[places]
-
-    def _history(self, index: TokenIndex, turns: Turns) -> torch.Tensor:
-        """What earlier turns add to each token, of shape `(tokens, queries, token_dim)`; a null turn takes the rest."""
-        directions = functional.normalize(turns.states, dim=-1)
-        seen = turns.ages.gt(0)
-        weights = (index.states @ directions.T).unsqueeze(1) * self.sharpness[1]
-        weights = weights.masked_fill(~seen, torch.finfo(weights.dtype).min)
-        null = 0.3 * self.sharpness[1].expand(*weights.shape[:2], 1)
-        weights = torch.cat((weights, null), -1).softmax(-1)[..., :-1]
-        ages = turns.ages.clamp(0, self.max_turns - 1)
-        values = self.history(turns.states) + self.turn_embedding(ages)
-        return _mix(weights, values)
+        # softmax over a handful of items without its slow reduction: cosines are at most 1, so exp is at most 1
+        attention = torch.exp((cosine.float() - 1) * self.sharpness[0]) * mask
+        attention = (attention / attention.sum(-1, keepdim=True)).to(keys.dtype)
+        shift, gain = _mix(attention, asked.values).chunk(2, -1)
+        aged = (keys + self.turn_embedding(ages.clamp(0, self.max_turns - 1))).unsqueeze(1)
+        hidden = torch.addcmul(self.token_features(features) + shift, aged, 1 + gain)
+        if asked.history is not None and asked.seen is not None:
+            # each query sees its own turns; a null turn takes what none of them gets
+            weights = torch.exp((turn_cosine.float() - 1) * self.sharpness[1]).unsqueeze(1) * asked.seen
+            null = torch.exp((NULL_COSINE - 1) * self.sharpness[1].float())
+            weights = (weights / (weights.sum(-1, keepdim=True) + null)).to(keys.dtype)
+            hidden = hidden + _mix(weights, asked.history)
+        gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * asked.references[words])
+        return self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1), cosine, centre_cosine
 
     def _units(
         self,
@@ -278,12 +332,6 @@ def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.
     flat = values.flatten(1) if values.dim() > 1 else values.unsqueeze(-1)
     reduced = torch.segment_reduce(flat.contiguous(), reduce, lengths=lengths, axis=0)
     return reduced.unflatten(1, values.shape[1:]) if values.dim() > 2 else reduced.reshape(-1, *values.shape[1:])
-
-
-def _references(context: TurnContext, turns: Turns) -> torch.Tensor:
-    """How many visible earlier turns name each token's word, of shape `(tokens, queries)`."""
-    seen = turns.ages.gt(0).to(context.rarity.dtype)
-    return (_named(context.vocabulary, turns.words).any(-1).to(seen.dtype) @ seen.T)[context.words]
 
 
 def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
