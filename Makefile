@@ -39,5 +39,5 @@ train-toy: $(STAMP) ## Train the toy recipe (DATA=folder of parquet files) and c
 	$(BIN)/accelerate launch --cpu --num_processes 1 train/train_scorer.py train/recipes/toy.yaml --data $(DATA) --encoder $(ENCODER)
 
 clean: ## Remove the environment and everything that was built
-	rm -rf $(VENV) toy-run reet-base-run build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) toy-run reet-base-run reet-base-2-run build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

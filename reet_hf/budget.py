@@ -22,7 +22,7 @@ class TokenCounter:
 
     Attributes:
         name: How the counter is called in messages.
-        counts: Tokens of each of several texts, special tokens left out.
+        counts: Tokens of each of several texts; what an empty text costs is part of every text's count.
         starts: First characters of the tokens of each of several texts, in order, where the tokenizer can tell.
         chat: Tokens of rendered chat messages with the chat template's overhead, where there is a template.
     """
@@ -145,17 +145,25 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
         mapped = encode(texts, return_offsets_mapping=True)["offset_mapping"] if texts else []
         return [[start for start, _ in offsets] for offsets in mapped]
 
+    def rendered(messages: Sequence[Mapping[str, Any]]) -> int:
+        return len(tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False))
+
     def chat(messages: Sequence[Mapping[str, Any]]) -> int:
         if not messages:
             return 0
         try:
-            ids = tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False)
-        except Exception as error:  # a template may raise anything about roles it does not know
-            raise ReetError(
-                f"The chat template of the counting tokenizer {tokenizer.name_or_path!r} cannot render these messages "
-                f"({error}); pass a tokenizer whose template knows their roles, or a callable that counts text."
-            ) from error
-        return len(ids)
+            return rendered(messages)
+        except Exception as error:  # a template may raise anything about an order of roles that it does not know
+            try:
+                # a part of a valid conversation may break the template's alternation: message by message, with what
+                # the template puts around each, never counts less
+                return sum(rendered([_renderable(message)]) for message in messages)
+            except Exception:
+                raise ReetError(
+                    f"The chat template of the counting tokenizer {tokenizer.name_or_path!r} cannot render these "
+                    f"messages ({error}); pass a tokenizer whose template knows their roles, or a callable that counts "
+                    "text."
+                ) from error
 
     return TokenCounter(
         name=getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__,
@@ -164,6 +172,11 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
         chat=chat if getattr(tokenizer, "chat_template", None) else None,
         source=tokenizer,
     )
+
+
+def _renderable(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An assistant's message as a user's, which every template takes alone; any other message as it is."""
+    return {**message, "role": "user"} if message["role"] == "assistant" else message
 
 
 def _tiktoken(encoding: Any) -> TokenCounter:

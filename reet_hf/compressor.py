@@ -13,7 +13,7 @@ import numpy as np
 from .budget import TokenCounter, resolve_counter, resolve_limit
 from .conversation import Conversation, Message, Request, parse_request
 from .errors import ReetError
-from .mentions import message_mentions
+from .mentions import find_mentions, message_mentions
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, make_receipt
 from .records import Compressed, Mention, Piece, Span, TokenCounts, Turn, Unit
@@ -105,14 +105,13 @@ class Compressor:
     def compress_turn(
         self, state: State, query: str | None, history: Sequence[Turn] = (), **options: Any
     ) -> Compressed:
-        """An encoded conversation compressed for one query; the state stays as it is."""
+        """An encoded conversation compressed for one query, whose importance the state then carries on."""
         return self.select(state, query, history, Options(**options))
 
     def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray], history: Sequence[Turn]) -> State:
         """The state of `conversation` whose scorer part was saved as `arrays` after the turns of `history`."""
         state = State(conversation, self.scorer.load(arrays, conversation, history))
-        for number in range(len(conversation.messages)):
-            state.mentions.extend(message_mentions(conversation, number))
+        state.mentions.extend(find_mentions(conversation))
         return state
 
     def encode(self, conversation: Conversation, state: State | None = None) -> State:
@@ -151,6 +150,8 @@ class Compressor:
         )
         shown = {span.message for span in spans} if unit != "word" else set()
         pieces = _pieces(conversation, spans, scores, {u.span for u in found if u.message in shown})
+        if query is not None:
+            self.scorer.remember(state.scored, query, history, scores)
         return self._result(state, spans, pieces, counter, TokenCounts(original, 0, limit))
 
     def _result(
@@ -186,8 +187,8 @@ class Compressor:
             return counter.chat(render_messages(conversation, whole(conversation)))
         spans = whole(conversation, len(lines))
         fresh = [render_text(conversation, [span]) + "\n" for span in spans[:-1]]
-        *more, last = counter.counts([*fresh, render_text(conversation, spans[-1:])])
-        lines.extend(more)
+        empty, *more, last = counter.counts(["", *fresh, render_text(conversation, spans[-1:])])
+        lines.extend(max(count - empty, 0) for count in more)  # special tokens come once
         return sum(lines) + last
 
     @staticmethod
@@ -195,8 +196,8 @@ class Compressor:
         """Estimated tokens that each message costs beside its text: label, line break, chat markers."""
         fresh = conversation.messages[len(counts.overheads) :]
         labels = sorted({message.label for message in fresh})
-        sizes = counts.counter.counts([f"{label}: " if label else "" for label in labels])
-        label_size = dict(zip(labels, sizes, strict=True))
+        empty, *sizes = counts.counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
+        label_size = {label: max(size - empty, 0) for label, size in zip(labels, sizes, strict=True)}
         frame = 4 if counts.counter.chat is not None else 0
         more = [label_size[message.label] + frame + 8 * len(message.calls) for message in fresh]
         counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))

@@ -8,8 +8,9 @@ class ReetError(ValueError):
 
     Args:
         message: The whole explanation, one sentence per fact.
-        floor: The smallest budget that would do, in tokens of the counting tokenizer, where a budget was too
-            small; otherwise `None`.
+        floor: The smallest budget that would do, in tokens of the counting tokenizer, where a budget was too small
+            (for a budget that is wrong in itself, the smallest there is: what is protected may need more); otherwise
+            `None`.
     """
 
     def __init__(self, message: str, *, floor: int | None = None) -> None:

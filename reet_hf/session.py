@@ -32,7 +32,7 @@ class TurnCompressor(Protocol):
 
 
 class Session:
-    """A conversation that grows; each message is encoded once, whatever is asked later.
+    """A conversation that grows; what was encoded stays, whatever is asked later.
 
     Args:
         compressor: A `Compressor`, or the pipeline that holds one.

@@ -213,3 +213,17 @@ def test_costs_of_slices_add_up_to_the_count(tokenizer, encoding, text, data):
         if counter.starts is not None and spans:
             assert (costs >= 1).all()
             assert counter.count(text) <= costs.sum() <= counter.count(text) + len(spans)
+
+
+def test_parts_of_a_conversation_are_counted_under_a_strict_template(compress, tokenizer):
+    strict = copy.deepcopy(tokenizer)
+    strict.chat_template = (
+        "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+        "{{ raise_exception('roles must alternate') }}{% endif %}[CLS] {{ m['content'] }} [SEP]{% endfor %}"
+    )
+    messages = [
+        {"role": role, "content": text}
+        for role, text in (("user", "hi."), ("assistant", "the visa expires in june."), ("user", "ok the order. abc."))
+    ]
+    out = compress({"messages": messages, "query": "when does the visa expire?"}, budget=14, tokenizer=strict)
+    assert 0 < out["tokens"]["compressed"] <= 14

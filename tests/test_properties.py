@@ -38,7 +38,10 @@ class WordLengthScorer:
         columns = np.array(rows, dtype=float).reshape(-1, 4).T
         return TokenScores(*(column.astype(np.int64) for column in columns[:3]), columns[3])
 
-    def load(self, arrays: dict[str, np.ndarray], conversation: Any) -> Any:
+    def remember(self, state: Any, query: str, history: Any, scores: TokenScores) -> None:
+        """Nothing is carried on."""
+
+    def load(self, arrays: dict[str, np.ndarray], conversation: Any, history: Any) -> Any:
         return conversation
 
 

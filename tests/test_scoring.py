@@ -50,7 +50,7 @@ def test_abstractive_answers_make_evidence_relevant_and_unanswerable_ones_nothin
 def test_prior_compounds_evidence_of_later_turns_only():
     first, second = np.array([0.6, 0.0, 1.0]), np.array([0.6, 0.6, 0.0])
     assert prior_targets([first, second]).tolist() == pytest.approx([1 - 0.7 * 0.7, 0.3, 1.0])
-    assert prior_targets([first, second], asked_after=1).tolist() == pytest.approx([0.3, 0.3, 0.0])
+    assert prior_targets([second]).tolist() == pytest.approx([0.3, 0.3, 0.0])
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=30), st.integers(2, 25))

@@ -229,3 +229,18 @@ def test_a_session_of_another_schema_is_refused(compress, tmp_path):
     (tmp_path / "session.json").write_text(json.dumps({**record, "schema_version": 99}), encoding="utf-8")
     with pytest.raises(ReetError, match="schema_version 99"):
         Session.load(tmp_path, compress)
+
+
+def test_a_question_that_fails_leaves_no_trace_in_what_is_saved(compress, tmp_path):
+    session = Session(compress)
+    session.append([{"role": "user", "content": "the visa expires in june. the order is abc. when does it expire?"}])
+    with pytest.raises(ReetError):
+        session.compress("when does the visa expire?", budget=2, protect=["user"])
+    session.save(tmp_path)
+    loaded = Session.load(tmp_path, compress)
+    fresh = Session(compress)
+    fresh.append(session.restore())
+    results = [s.compress("the order?", budget=1.0, unit="sentence")["pieces"] for s in (session, loaded, fresh)]
+    importance = [[piece["importance"] for piece in result] for result in results]
+    assert importance[0] == pytest.approx(importance[2], abs=1e-5)
+    assert importance[1] == pytest.approx(importance[2], abs=1e-5)

@@ -177,6 +177,12 @@ def test_recipes_in_the_repository_are_valid(data):
     assert read_recipe([str(ROOT / "train/recipes/toy.yaml"), "--data", "x"])[0].expect
 
 
+def test_numbers_may_be_written_with_an_exponent(data):
+    argv = [str(ROOT / "train/recipes/toy.yaml"), "--data", str(data)]
+    scorer, training = read_recipe([*argv, "--head_learning_rate", "1e-3", "--learning_rate", "6e-5"])
+    assert scorer.head_learning_rate == 1e-3 and training.learning_rate == 6e-5
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [([], "recipe"), (["R"], "--data"), (["R", "--data"], "pairs"), (["R", "--data", "x", "--lr", "1"], "lr")],

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
 import reet_hf
@@ -43,7 +42,8 @@ def build_model(arguments: ScorerArguments) -> ReetForCompression:
             "attention_probs_dropout_prob": arguments.encoder_dropout,
         }
         encoder_config = AutoConfig.from_pretrained(arguments.encoder, **dropout)
-        encoder_config.name_or_path = Path(arguments.encoder).name  # no folder of this machine in what is published
+        if Path(arguments.encoder).exists():  # no folder of this machine in what is published
+            encoder_config.name_or_path = Path(arguments.encoder).name
         model = ReetForCompression(ReetConfig(encoder_config=encoder_config, **arguments.model))
         pretrained = AutoModel.from_pretrained(arguments.encoder, dtype=torch.float32)
         wanted = model.reet.encoder.state_dict()
@@ -60,8 +60,8 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     record = {
-        "command": shlex.join(["accelerate", "launch", *_public(sys.argv)]),
-        "encoder": yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))["encoder"],
+        "command": shlex.join(["accelerate", "launch", *_launch_options(trainer), *_public(sys.argv)]),
+        "encoder": trainer.accelerator.unwrap_model(trainer.model).config.encoder.name_or_path,
         "recipe": {k: v for k, v in vars(arguments).items() if k not in ("initial", "data", "encoder", "threads")},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
@@ -77,6 +77,11 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def _launch_options(trainer: ScoringTrainer) -> list[str]:
+    on_cpu = ["--cpu"] if trainer.args.device.type == "cpu" else []
+    return [*on_cpu, "--num_processes", str(trainer.args.world_size)]
+
+
 def _public(argv: list[str]) -> list[str]:
     """The command line with folders of this machine replaced by what they stand for."""
     names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
@@ -87,6 +92,8 @@ def _public(argv: list[str]) -> list[str]:
 def main(argv: list[str]) -> None:
     """Parse, read data, build, train, evaluate, save."""
     arguments, training = read_recipe(argv)
+    if arguments.initial and not (Path(arguments.initial) / "training.json").is_file():
+        sys.exit(f"`initial` must be a finished run with training.json, got {arguments.initial!r}.")
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     set_seed(training.seed)
@@ -115,7 +122,7 @@ def main(argv: list[str]) -> None:
     if trainer.is_world_process_zero():
         save(trainer, tokenizer, arguments, metrics)
         print(json.dumps(metrics, indent=2))
-    missed = {name: metrics.get(name) for name, floor in arguments.expect.items() if metrics.get(name, 0) < floor}
+    missed = {name: metrics.get(name) for name, floor in arguments.expect.items() if not metrics.get(name, 0) >= floor}
     if missed:
         sys.exit(f"The run missed what its recipe expects: {missed}, expected {arguments.expect}.")
 

@@ -37,3 +37,10 @@ class SentenceRanker(ABC):
         scores = self.rank(index, query or "") if found else np.zeros(0)
         places = np.array([(unit.message, unit.start, unit.end) for unit in found], dtype=np.int64).reshape(-1, 3)
         return TokenScores(places[:, 0], places[:, 1], places[:, 2], scores)
+
+    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:  # noqa: B027
+        """Nothing: every query is ranked for itself."""
+
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> Any:
+        """The state made again: a ranker saves nothing."""
+        return self.encode(conversation)

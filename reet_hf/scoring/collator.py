@@ -21,7 +21,7 @@ class ScoringExample:
         ages: Age of each token's message in turns, of shape `(tokens,)`.
         queries: The queries in the order of their turns.
         answers: The answer to each, empty where unknown; a later query sees earlier answers.
-        history: Whether later queries see earlier ones at all.
+        history: Whether later queries see the text of earlier ones; importance compounds in any case.
         relevance: Targets of shape `(queries, tokens)`, if this is for training.
         prior: Targets of shape `(tokens,)`, likewise.
     """

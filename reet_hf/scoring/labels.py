@@ -33,17 +33,16 @@ def relevance_targets(table: TokenTable, question: Mapping[str, Any]) -> np.ndar
     return np.select([answers, sentence, evidence], [ANSWER, ANSWER_SENTENCE, EVIDENCE], 0.0).astype(np.float32)
 
 
-def prior_targets(relevance: Sequence[np.ndarray], asked_after: int = 0) -> np.ndarray:
-    """How much each token matters to any question from number `asked_after` on, in [0, 1].
+def prior_targets(relevance: Sequence[np.ndarray]) -> np.ndarray:
+    """How much each token matters to any of the questions asked later, in [0, 1].
 
     Evidence of several turns compounds as independent chances do: `1 - prod(1 - p)`, where an answer token has p = 1
     and the rest of its sentence half of its relevance.
 
     Args:
-        relevance: Targets of every question in the order of their turns.
-        asked_after: The turn from which on questions count.
+        relevance: Targets of every question that comes after the text: in the multi-turn schema, of all.
     """
-    chances = [np.where(row >= ANSWER, row, PRIOR_SHARE * row) for row in relevance[asked_after:]]
+    chances = [np.where(row >= ANSWER, row, PRIOR_SHARE * row) for row in relevance]
     return (1.0 - np.prod([1.0 - chance for chance in chances], axis=0)).astype(np.float32)
 
 

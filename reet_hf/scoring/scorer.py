@@ -43,6 +43,9 @@ class Scorer(Protocol):
     def score(self, state: Any, query: str | None, history: Sequence[Turn]) -> TokenScores:
         """Importance for `query` after `history`, or of the conversation as such without a query."""
 
+    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
+        """Told once a compression has succeeded: what `state` may carry on to the next turn."""
+
     def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> Any:
         """The state that was saved as `arrays` after the turns of `history`."""
 
@@ -234,9 +237,13 @@ class ReetScorer:
         scores = self.model.score(state.index, context)
         logits = scores.importance[:, -1] if query else scores.prior
         values = logits.float().cpu().numpy()
-        if query:
-            state.asked, state.previous = (*history, Turn(query)), 1.0 / (1.0 + np.exp(-values))
         return TokenScores(table.messages[body], table.starts[body], table.ends[body], values[body])
+
+    def remember(self, state: ScorerState, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
+        """Carry the importance of `query` on to the next turn; labels, which have no text, carry none."""
+        previous = np.zeros(len(state.table), dtype=np.float32)
+        previous[state.table.starts >= 0] = 1.0 / (1.0 + np.exp(-scores.importance))
+        state.asked, state.previous = (*history, Turn(query)), previous
 
     def _add_turns(self, context: TurnContext, query: str, history: Sequence[Turn], state: ScorerState) -> None:
         seen = list(history)[-self.config.history_turns :] if self.config.history_turns else []

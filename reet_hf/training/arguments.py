@@ -60,8 +60,19 @@ def read_recipe(argv: Sequence[str]) -> tuple[ScorerArguments, TrainingArguments
         raise ReetError(f"After the recipe come pairs `--name value`, got {list(argv[1:])}.")
     options = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
     options |= {name[2:]: yaml.safe_load(value) for name, value in zip(argv[1::2], argv[2::2], strict=True)}
+    options = {name: _number(value) for name, value in options.items()}
     records: Any = (ScorerArguments, TrainingArguments)
     scorer, training = HfArgumentParser(records).parse_dict(options)
     if not scorer.data:
         raise ReetError("`data` must be a folder of multi-turn parquet files: add --data FOLDER.")
     return scorer, training
+
+
+def _number(value: Any) -> Any:
+    """The value, but `1e-3`, which YAML 1.1 reads as a string, as a number."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value

@@ -122,7 +122,7 @@ class ScoringDataset(Dataset):
     def _part(
         self, table: TokenTable, questions: Sequence[dict[str, Any]], chooser: np.random.Generator
     ) -> tuple[TokenTable, list[dict[str, Any]]]:
-        """A stretch of whole sentences that shows the evidence of a question, and the questions it can answer."""
+        """A stretch around the evidence of a question that begins with a sentence, and the questions it can answer."""
         targets = [relevance_targets(table, question) for question in questions]
         shown = [place for place, row in enumerate(targets) if row.any()]
         centre = 0
@@ -130,7 +130,7 @@ class ScoringDataset(Dataset):
             evidence = np.flatnonzero(targets[int(chooser.choice(shown))])
             centre = int(chooser.choice(evidence))
         start = int(np.clip(centre - chooser.integers(self.max_tokens), 0, len(table) - self.max_tokens))
-        start = int(np.searchsorted(table.units, table.units[start]))
+        start = max(int(np.searchsorted(table.units, table.units[start])), centre - self.max_tokens + 1)
         rows = slice(start, start + self.max_tokens)
         part = TokenTable(*(getattr(table, name)[rows] for name in TokenTable.__dataclass_fields__))
         kept = [q for q, row in zip(questions, targets, strict=True) if row[rows].any() or not row.any()]
