@@ -18,7 +18,7 @@ from .protection import protected_spans, protection_rules
 from .receipt import entities_of, make_receipt
 from .records import Compressed, Mention, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
-from .scoring.scorer import Scorer, TokenScores, pool
+from .scoring.scorer import Scorer, TokenScores, pool, span_array
 from .segmentation import UNITS, units
 from .selection import Candidates, fit
 
@@ -70,6 +70,7 @@ class State:
     scored: Any = None
     mentions: list[Mention] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
+    places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
     counts: Counts | None = None
 
     def counted(self, counter: TokenCounter) -> Counts:
@@ -138,7 +139,7 @@ class Compressor:
         unit = self._unit(state, counts, options.unit, query, limit)
         scores = self.scorer.score(state.scored, query, history)
         found = self._measured(state, counts, unit)
-        candidates = Candidates(found, pool(scores, ((u.message, u.start, u.end) for u in found)), counts.costs[unit])
+        candidates = Candidates(found, pool(scores, state.places[unit]), counts.costs[unit])
         spans = fit(
             candidates,
             self._overheads(conversation, counts),
@@ -164,7 +165,7 @@ class Compressor:
             messages=tuple(render_messages(conversation, spans)),
             pieces=pieces,
             tokens=TokenCounts(tokens.original, self._count(conversation, counter, spans), tokens.budget),
-            entities=entities_of(receipt),
+            entities=entities_of(state.mentions, receipt),
             receipt=receipt,
         )
 
@@ -217,7 +218,10 @@ class Compressor:
     def _measured(state: State, counts: Counts, unit: str) -> list[Unit]:
         """All units of one kind, their costs in `counts` brought up to the last message."""
         found = state.units.setdefault(unit, [])
-        found.extend(units(state.conversation, unit, found[-1].message + 1 if found else 0))
+        fresh = units(state.conversation, unit, found[-1].message + 1 if found else 0)
+        found.extend(fresh)
+        places = state.places.get(unit, np.zeros((0, 3), dtype=np.int64))
+        state.places[unit] = np.concatenate((places, span_array(fresh)))
         costs = counts.costs.get(unit, np.zeros(0, dtype=np.int64))
         more = _costs(state.conversation, found[len(costs) :], counts.counter)
         counts.costs[unit] = np.concatenate((costs, more))
@@ -241,7 +245,7 @@ def _split(
         text = Conversation((Message("document", conversation.messages[unit.message].text[unit.start : unit.end]),))
         inner = units(text, level)
         parts.extend(Unit(unit.message, unit.start + u.start, unit.start + u.end, u.kind) for u in inner)
-    importance = pool(scores, ((u.message, u.start, u.end) for u in parts))
+    importance = pool(scores, span_array(parts))
     return Candidates(parts, importance, _costs(conversation, parts, counter))
 
 
@@ -263,7 +267,7 @@ def _pieces(
                 runs[-1] = Span(span.message, last.start, span.end)
                 continue
         runs.append(span)
-    importance = pool(scores, ((span.message, span.start, span.end) for span in runs))
+    importance = pool(scores, span_array(runs))
     squashed = 1.0 / (1.0 + np.exp(-np.clip(importance, -30, 30)))
     return tuple(
         Piece(span.message, span.start, span.end, float(value)) for span, value in zip(runs, squashed, strict=True)

@@ -30,14 +30,17 @@ def make_receipt(conversation: Conversation, mentions: Iterable[Mention], kept: 
     return Receipt(kept=tuple(there), dropped=tuple(gone))
 
 
-def entities_of(receipt: Receipt) -> tuple[Entity, ...]:
+def entities_of(mentions: Iterable[Mention], receipt: Receipt) -> tuple[Entity, ...]:
     """Mentions joined by their text, in order of their first occurrence; constraints are not entities."""
-    turns: dict[tuple[str, str], tuple[str, set[int]]] = {}
+    first: dict[tuple[str, str], str] = {}
+    turns: dict[tuple[str, str], list[int]] = {}
+    for mention in mentions:
+        if mention.type == "CONSTRAINT":
+            continue
+        key = (mention.type, mention.text.casefold())
+        first.setdefault(key, mention.text)
+        own = turns.setdefault(key, [])
+        if not own or own[-1] != mention.message:
+            own.append(mention.message)
     survivors = {(mention.type, mention.text.casefold()) for mention in receipt.kept}
-    for mention in sorted((*receipt.kept, *receipt.dropped), key=lambda m: (m.message, m.start)):
-        if mention.type != "CONSTRAINT":
-            key = (mention.type, mention.text.casefold())
-            turns.setdefault(key, (mention.text, set()))[1].add(mention.message)
-    return tuple(
-        Entity(text, key[0], tuple(sorted(messages)), key in survivors) for key, (text, messages) in turns.items()
-    )
+    return tuple(Entity(text, key[0], tuple(turns[key]), key in survivors) for key, text in first.items())

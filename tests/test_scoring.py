@@ -112,7 +112,9 @@ def test_rows_are_kept_when_a_growing_tensor_grows():
 
 def test_pooling_is_the_mean_of_overlapping_tokens():
     scores = TokenScores(np.array([0, 0, 1]), np.array([0, 4, 0]), np.array([3, 8, 5]), np.array([1.0, 3.0, -2.0]))
-    assert pool(scores, [(0, 0, 3), (0, 0, 8), (1, 2, 4), (0, 8, 9)]).tolist() == pytest.approx([1, 2, -2, -2])
+    assert pool(scores, np.array([(0, 0, 3), (0, 0, 8), (1, 2, 4), (0, 8, 9)])).tolist() == pytest.approx(
+        [1, 2, -2, -2]
+    )
 
 
 def test_long_queries_keep_both_ends(tokenizer):

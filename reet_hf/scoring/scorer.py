@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..conversation import Conversation
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext, Turns
-from ..records import Turn
+from ..records import Span, Turn, Unit
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
 
@@ -279,12 +279,19 @@ class ReetScorer:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
-def pool(scores: TokenScores, spans: Iterable[tuple[int, int, int]]) -> np.ndarray:
-    """Mean importance of the scored spans that overlap each of `(message, start, end)`, of shape `(spans,)`.
+def span_array(spans: Sequence[Span | Unit]) -> np.ndarray:
+    """`(message, start, end)` of each span, of shape `(spans, 3)`."""
+    return np.array([(span.message, span.start, span.end) for span in spans], dtype=np.int64).reshape(-1, 3)
 
-    A span that overlaps none gets the lowest score there is.
+
+def pool(scores: TokenScores, places: np.ndarray) -> np.ndarray:
+    """Mean importance of the scored spans that overlap each place, of shape `(places,)`.
+
+    Args:
+        scores: The scored spans.
+        places: `(message, start, end)` of each place, of shape `(places, 3)`. One that overlaps no scored span gets
+            the lowest score there is.
     """
-    places = np.array([tuple(span) for span in spans], dtype=np.int64).reshape(-1, 3)
     if not len(places):
         return np.zeros(0)
     if not len(scores.starts):
