@@ -127,11 +127,10 @@ def _line_blocks(text: str) -> list[tuple[int, int, str]]:
         line = text[start:end]
         mark = _FENCE.match(line)
         if fence:
-            kind = "code"
-            closing = mark is not None and mark.group(2).startswith(fence) and not line[mark.end() :].strip()
-            closing = closing and len(mark.group(1)) <= indent + 3
-            fence = "" if closing else fence
-            opens = False
+            kind, opens = "code", False
+            closes = mark and mark.group(2).startswith(fence) and not line[mark.end() :].strip()
+            if mark and closes and len(mark.group(1)) <= indent + 3:
+                fence = ""
         elif mark:
             kind, indent, fence, opens = "code", len(mark.group(1)), mark.group(2), True
         else:
