@@ -113,6 +113,7 @@ def test_one_seed_gives_one_loss_and_the_run_leaves_a_loadable_model(recipe, dat
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     model = ReetForCompression.from_pretrained(tmp_path / "a")
     assert next(model.parameters()).dtype == torch.float16
+    assert not {"pad_token_id", "use_cache"} & set(json.loads((tmp_path / "a" / "config.json").read_text()))
     record = json.loads((tmp_path / "a" / "training.json").read_text())
     assert record["steps"] == 8 and record["seed"] == 3
     assert set(record["data_fingerprint"]) == {"cities-train"}

@@ -57,6 +57,8 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     """Half-precision weights, tokenizer, and how they were made."""
     folder = Path(str(trainer.args.output_dir))
     model = trainer.accelerator.unwrap_model(trainer.model).half()
+    for key in ("pad_token_id", "use_cache"):  # the Trainer aligns these for text generation; they are no fields here
+        vars(model.config).pop(key, None)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     record = {

@@ -270,7 +270,8 @@ class TurnHead(nn.Module):
 
         # softmax over a handful of items without its slow reduction: cosines are at most 1, so exp is at most 1
         attention = torch.exp((cosine.float() - 1) * self.sharpness[0]) * mask
-        attention = (attention / attention.sum(-1, keepdim=True)).to(keys.dtype)
+        total = attention.sum(-1, keepdim=True).clamp(min=torch.finfo(attention.dtype).tiny)  # 0 for padded queries
+        attention = (attention / total).to(keys.dtype)
         shift, gain = _mix(attention, asked.values).chunk(2, -1)
         aged = (keys + self.turn_embedding(ages.clamp(0, self.max_turns - 1))).unsqueeze(1)
         hidden = torch.addcmul(self.token_features(features) + shift, aged, 1 + gain)
