@@ -99,7 +99,6 @@ class ScoringDataset(Dataset):
             table, questions = self._part(table, questions, chooser)
         order = self._order(len(questions), chooser)
         chosen = [questions[place] for place in order]
-        relevance = np.stack([relevance_targets(table, question) for question in chosen])
         everything = [relevance_targets(table, question) for question in questions]
         return ScoringExample(
             table=table,
@@ -107,7 +106,7 @@ class ScoringDataset(Dataset):
             queries=[question["question"] for question in chosen],
             answers=[(question["answers"] or ["unanswerable"])[0] for question in chosen],
             history=not self.vary or bool(chooser.random() < 2 / 3),
-            relevance=relevance,
+            relevance=np.stack([everything[place] for place in order]),
             prior=prior_targets(everything),
         )
 
