@@ -198,7 +198,13 @@ def _public(argv: list[str]) -> list[str]:
     """The command line with folders of this machine replaced by what they stand for."""
     names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
     shown = ["train/train_adapter.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
-    return [names.get(shown[place - 1], word) for place, word in enumerate(shown)]
+    for place, word in enumerate(shown[:-1]):
+        value = shown[place + 1]
+        if word in names:
+            shown[place + 1] = names[word]
+        elif word == "--resume_from_checkpoint":
+            shown[place + 1] = f"OUTPUT/{Path(value).name}"  # names the step where this run took over
+    return shown
 
 
 def main(argv: list[str]) -> None:
