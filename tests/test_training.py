@@ -15,12 +15,12 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, make_config
-from transformers import AutoModel
+from transformers import AutoModel, TrainingArguments
 
 from reet_hf import ReetError, ReetForCompression
 from reet_hf.training.arguments import read_recipe
 from reet_hf.training.dataset import ScoringDataset, read_files
-from reet_hf.training.launch import launched_processes
+from reet_hf.training.launch import launched_processes, published_command
 from reet_hf.training.metrics import kept_evidence
 from train.train_scorer import main
 
@@ -161,6 +161,23 @@ def test_number_of_processes_is_read_from_the_launch_command():
     assert launched_processes(["python", "/bin/accelerate", "launch", "--cpu", "--num_processes", "3", "x.py"]) == 3
     assert launched_processes(["accelerate", "launch", "--num-processes=2", "x.py"]) == 2
     assert launched_processes(["bash"]) == 1
+
+
+def test_published_command_names_no_folder_of_this_machine():
+    argv = [
+        "/home/me/reet/train/train_scorer.py",
+        "/home/me/toy.yaml",
+        "--data",
+        "/home/me/data",
+        "--learning_rate",
+        "1",
+    ]
+    argv += ["--resume_from_checkpoint", "/home/me/run/checkpoint-30"]
+    command = published_command(argv, TrainingArguments(use_cpu=True))
+    assert command == (
+        "accelerate launch --cpu --num_processes 1 train/train_scorer.py train/recipes/toy.yaml "
+        "--data DATA --learning_rate 1 --resume_from_checkpoint OUTPUT/checkpoint-30"
+    )
 
 
 def test_rows_for_research_only_are_refused(data):

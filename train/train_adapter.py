@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -42,6 +41,7 @@ from eval.systems.cross_encoder import CrossEncoder
 from eval.systems.llmlingua2_recipe import LlmLingua2Recipe
 from reet_hf.budget import resolve_counter
 from reet_hf.training.dataset import Rows, fingerprint, read_files
+from reet_hf.training.launch import published_command
 from train.adapters.arguments import AdapterArguments, read_recipe
 from train.adapters.measures import reading_metrics, sampled, selection_metrics
 from train.adapters.reading import read_examples
@@ -172,7 +172,7 @@ def save(trainer: Trainer, arguments: AdapterArguments, metrics: Mapping[str, An
     (folder / "README.md").unlink(missing_ok=True)  # the empty card that PEFT writes
     minutes = metrics["train_runtime"] / 60
     record = {
-        "command": shlex.join(["accelerate", "launch", "--cpu", "--num_processes", "1", *_public(sys.argv)]),
+        "command": published_command(sys.argv, trainer.args),
         "encoder": _public_encoder(arguments.encoder),
         "recipe": {name: value for name, value in vars(arguments).items() if name not in PLACES},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
@@ -192,19 +192,6 @@ def save(trainer: Trainer, arguments: AdapterArguments, metrics: Mapping[str, An
 def _public_encoder(encoder: str) -> str:
     """The Hub id; a folder stands for the default encoder, since no folder of this machine is published."""
     return ENCODER if Path(encoder).exists() else encoder
-
-
-def _public(argv: list[str]) -> list[str]:
-    """The command line with folders of this machine replaced by what they stand for."""
-    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
-    shown = ["train/train_adapter.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
-    for place, word in enumerate(shown[:-1]):
-        value = shown[place + 1]
-        if word in names:
-            shown[place + 1] = names[word]
-        elif word == "--resume_from_checkpoint":
-            shown[place + 1] = f"OUTPUT/{Path(value).name}"  # names the step where this run took over
-    return shown
 
 
 def main(argv: list[str]) -> None:

@@ -7,7 +7,6 @@ sentences of the same context and above the sentences of the other questions in 
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ import reet_hf
 from eval.systems.maxsim import ENCODER, PROJECTION, WIDTH, MaxSim, untrained
 from reet_hf.training.arguments import recipe_options
 from reet_hf.training.dataset import Rows, ScoringDataset, fingerprint, read_files
+from reet_hf.training.launch import published_command
 from train.ranking import Context, kept_at_20, read_context, training_examples
 
 SCHEDULE = (
@@ -151,7 +151,7 @@ def save(trainer: MultiVectorEncoderTrainer, arguments: MaxSimArguments, metrics
     folder = Path(str(trainer.args.output_dir))
     write_weights(trainer.accelerator.unwrap_model(trainer.model), folder, arguments.base)
     record = {
-        "command": shlex.join(["accelerate", "launch", *_launch_options(trainer), *_public(sys.argv)]),
+        "command": published_command(sys.argv, trainer.args),
         "encoder": arguments.base,
         "recipe": {k: v for k, v in vars(arguments).items() if k not in ("base", "encoder", "data", "threads")},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
@@ -164,18 +164,6 @@ def save(trainer: MultiVectorEncoderTrainer, arguments: MaxSimArguments, metrics
         "versions": {"reet_hf": reet_hf.__version__, **{name: version(name) for name in PACKAGES}},
     }
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _launch_options(trainer: MultiVectorEncoderTrainer) -> list[str]:
-    on_cpu = ["--cpu"] if trainer.args.device.type == "cpu" else []
-    return [*on_cpu, "--num_processes", str(trainer.args.world_size)]
-
-
-def _public(argv: list[str]) -> list[str]:
-    """The command line with folders of this machine replaced by what they stand for."""
-    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT"}
-    shown = ["train/train_maxsim.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
-    return [names.get(shown[place - 1], word) for place, word in enumerate(shown)]
 
 
 def main(argv: list[str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from reet_hf import ReetConfig, ReetForCompression
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
 from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
-from reet_hf.training.launch import start_cpu_processes
+from reet_hf.training.launch import published_command, start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.trainer import ScoringTrainer
 
@@ -62,7 +61,7 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     record = {
-        "command": shlex.join(["accelerate", "launch", *_launch_options(trainer), *_public(sys.argv)]),
+        "command": published_command(sys.argv, trainer.args),
         "encoder": trainer.accelerator.unwrap_model(trainer.model).config.encoder.name_or_path,
         "recipe": {k: v for k, v in vars(arguments).items() if k not in ("initial", "data", "encoder", "threads")},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
@@ -77,18 +76,6 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     if arguments.initial:
         record["initial"] = json.loads((Path(arguments.initial) / "training.json").read_text(encoding="utf-8"))
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def _launch_options(trainer: ScoringTrainer) -> list[str]:
-    on_cpu = ["--cpu"] if trainer.args.device.type == "cpu" else []
-    return [*on_cpu, "--num_processes", str(trainer.args.world_size)]
-
-
-def _public(argv: list[str]) -> list[str]:
-    """The command line with folders of this machine replaced by what they stand for."""
-    names = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
-    shown = ["train/train_scorer.py", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
-    return [names.get(shown[place - 1], word) for place, word in enumerate(shown)]
 
 
 def main(argv: list[str]) -> None:

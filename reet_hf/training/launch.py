@@ -1,11 +1,16 @@
-"""Several CPU processes from `accelerate launch --cpu --num_processes N`, which by itself starts one."""
+"""How a script was started: by several CPU processes if asked for, and by which command, to be written down."""
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import psutil
+from transformers import TrainingArguments
+
+PLACES = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
 
 
 def launched_processes(command: list[str]) -> int:
@@ -42,3 +47,21 @@ def start_cpu_processes(argv: list[str], environment: Mapping[str, str]) -> bool
     print(f"Starting {count} CPU processes.", file=sys.stderr)
     main(["--nproc_per_node", str(count), "--master_port", environment.get("MASTER_PORT", "29500"), *argv])
     return True
+
+
+def published_command(argv: Sequence[str], training: TrainingArguments) -> str:
+    """The command line of a training run with folders of this machine replaced by what they stand for.
+
+    Args:
+        argv: The script, its recipe and its options, as in `sys.argv`.
+        training: What the run was trained with, which knows its device and its processes.
+    """
+    on_cpu = ["--cpu"] if training.device.type == "cpu" else []
+    launch = ["accelerate", "launch", *on_cpu, "--num_processes", str(training.world_size)]
+    shown = [f"train/{Path(argv[0]).name}", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
+    for place, word in enumerate(shown[:-1]):
+        if word in PLACES:
+            shown[place + 1] = PLACES[word]
+        elif word == "--resume_from_checkpoint":
+            shown[place + 1] = f"OUTPUT/{Path(shown[place + 1]).name}"  # the step at which this run took over
+    return shlex.join([*launch, *shown])
