@@ -14,7 +14,7 @@ GENERATED := key_value prefix_suffix variable_tracking non_literal latest_value
 ALL := --regime all --budget all
 MEASURE = $(BIN)/accelerate launch --cpu --num_processes 2 eval/run.py --system $(SYSTEMS) --encoder $(ENCODER)
 
-.PHONY: help demo test check format train-toy results reproduce report clean
+.PHONY: help demo test check format train-toy results latency reproduce report clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,10 @@ results: $(STAMP) ## Measure all offline systems on every task (DATA=folder of p
 	@test -n "$(DATA)" || { echo "Name the data: make results DATA=folder-of-parquet-files"; exit 2; }
 	$(MEASURE) --task mtr --data $(DATA) --rows 60 $(ALL) --reader extractive
 	for task in $(GENERATED); do $(MEASURE) --task $$task --rows 4 $(ALL) || exit; done
+
+latency: $(STAMP) ## Measure milliseconds of all offline systems, one process alone (DATA=folder of parquet files)
+	@test -n "$(DATA)" || { echo "Name the data: make latency DATA=folder-of-parquet-files"; exit 2; }
+	$(BIN)/python eval/run.py --system $(SYSTEMS) --encoder $(ENCODER) --task mtr --data $(DATA) --rows 2 --output eval/results/latency
 
 reproduce: $(STAMP) ## Measure the committed table of latest_value again (session, 20 %) and compare
 	$(MEASURE) --task latest_value --rows 4 --regime session --budget 20 --output reproduced

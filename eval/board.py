@@ -11,6 +11,7 @@ import numpy as np
 from eval import records
 from eval.bootstrap import Estimate, Ratio, difference, estimate
 from eval.records import Result, RowScores
+from reet_hf.errors import ReetError
 
 TITLES = {
     "full": "full context",
@@ -42,10 +43,21 @@ class Board:
 
     Args:
         folder: Where the result files are.
+
+    Raises:
+        ReetError: If there are results of two versions of a task.
     """
 
     def __init__(self, folder: str | Path = records.FOLDER) -> None:
-        self.results = {(r.system, r.task, r.regime, r.budget): r for r in records.read_all(folder)}
+        found = records.read_all(folder)
+        versions: dict[str, str] = {}
+        for each in found:
+            if versions.setdefault(each.task, each.version) != each.version:
+                raise ReetError(
+                    f"`folder` must hold results of one version of a task, but {folder} has {each.task} in versions "
+                    f"{versions[each.task]} and {each.version}; remove the old ones."
+                )
+        self.results = {(each.system, each.task, each.regime, each.budget): each for each in found}
 
     @cached_property
     def tasks(self) -> list[str]:
@@ -73,16 +85,32 @@ class Board:
         """Readers whose answers were scored on the full context of a task."""
         whole = self.get("full", task, "once", 100)
         rows = [row for scores in (whole.sets.values() if whole else ()) for row in scores.rows]
-        return sorted({name.removesuffix(".f1") for row in rows for name in row.scores if name.endswith(".f1")})
+        return sorted({name.rpartition(".")[0] for row in rows for name in row.scores if "." in name})
 
-    def reader_ratios(self, result: Result, reader: str) -> list[Ratio]:
-        """F1 on what was kept over F1 on the full context, of the questions that have both, by context and set."""
-        measure = f"{reader}.f1"
+    def reader_ratios(
+        self,
+        result: Result,
+        reader: str,
+        measures: Sequence[str] = ("f1", "rouge_l"),
+        sets: Sequence[str] | None = None,
+    ) -> list[Ratio]:
+        """A reader's score on what was kept over its score on the full context, by context and data set.
+
+        Args:
+            result: What was measured.
+            reader: Its name.
+            measures: Of each question the first one that it has: F1, or ROUGE-L if its answer is abstractive.
+            sets: Of these data sets only. Only questions count that have both scores.
+        """
         whole = self.get("full", result.task, result.regime, result.budget)
+        names = [f"{reader}.{measure}" for measure in measures]
         found = []
-        for name in sorted(result.sets):
-            full = {row.id: row for row in whole.sets[name].rows} if whole and name in whole.sets else {}
-            pairs = [_both(row, full.get(row.id), measure) for row in result.sets[name].rows]
+        for name in sorted(result.sets) if sets is None else sets:
+            full = {}
+            if whole and name in whole.sets:
+                _check_same_rows(result, whole, name)
+                full = {row.id: row for row in whole.sets[name].rows}
+            pairs = [_both(row, full.get(row.id), names) for row in result.sets[name].rows]
             above = np.array([sum(kept for kept, _ in row) for row in pairs])
             found.append(Ratio(above, np.array([sum(held for _, held in row) for row in pairs])))
         return found
@@ -100,7 +128,14 @@ class Board:
         if one is None or other is None:
             return None
         shared = sorted(set(one.sets) & set(other.sets))
+        for name in shared:
+            _check_same_rows(one, other, name)
         return difference(one.ratios(measure, sets=shared), other.ratios(measure, sets=shared))
+
+
+def contexts(result: Result, measure: str, turn: int | None = None) -> int:
+    """Number of contexts, of all data sets, that have a score."""
+    return int(sum((ratio.below > 0).sum() for ratio in result.ratios(measure, turn)))
 
 
 def mean(
@@ -110,7 +145,20 @@ def mean(
     return estimate(result.ratios(measure, turn, sets)) if result else None
 
 
-def _both(row: RowScores, full: RowScores | None, measure: str) -> list[tuple[float, float]]:
-    held = full.scores.get(measure, []) if full else []
-    pairs = zip(row.scores.get(measure, []), held, strict=False)
-    return [(kept, whole) for kept, whole in pairs if kept is not None and whole is not None]
+def _both(row: RowScores, full: RowScores | None, measures: Sequence[str]) -> list[tuple[float, float]]:
+    found = []
+    for measure in measures:
+        held = full.scores.get(measure, []) if full else []
+        pairs = zip(row.scores.get(measure, []), held, strict=False)
+        found += [(kept, whole) for kept, whole in pairs if kept is not None and whole is not None]
+    return found
+
+
+def _check_same_rows(one: Result, other: Result, name: str) -> None:
+    """Raises:
+    ReetError: If two results were not measured on the same rows of a data set.
+    """
+    if one.sets[name].fingerprint != other.sets[name].fingerprint:
+        raise ReetError(
+            f"{one.name} and {other.name} must hold the same rows of {name}, but do not; measure both again."
+        )

@@ -17,7 +17,7 @@ from reet_hf.budget import TokenCounter
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.mentions import find_mentions
 from reet_hf.metrics import entity_survival, prefix_stability, provenance_fidelity, rate_adherence
-from reet_hf.rendering import render_text, whole
+from reet_hf.rendering import rendered_tokens, whole
 
 DIGITS = 3
 
@@ -62,7 +62,7 @@ class RowMeasures:
         self.task = task
         self.texts = [message["content"] or "" for message in row["messages"]]
         conversation = Conversation(parse_messages(row["messages"]))
-        self.original = counter.count(render_text(conversation, whole(conversation)))
+        self.original = rendered_tokens(conversation, whole(conversation), counter)
         self.mentions = find_mentions(conversation)
 
     def scores(self, asked: Asked, place: int) -> RowScores:
@@ -124,8 +124,9 @@ def mean_rows(rows: Sequence[RowScores]) -> RowScores:
     if len(rows) == 1:
         return first
     scores: dict[str, Scores] = {}
-    for name in first.scores:
-        seeds = zip(*(row.scores[name] for row in rows), strict=True)
+    none: Scores = [None] * max(len(column) for row in rows for column in row.scores.values())
+    for name in sorted({name for row in rows for name in row.scores}):  # calls of a reader may all fail at one seed
+        seeds = zip(*(row.scores.get(name, none) for row in rows), strict=True)
         scores[name] = [None if None in turn else _short(np.mean(turn)) for turn in seeds]
     return RowScores(first.id, scores, first.ages)
 

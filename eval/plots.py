@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.board import SURVIVAL, Board, mean, title
-from eval.bootstrap import Estimate
+from eval.bootstrap import Estimate, estimate
 from eval.regimes import REGIMES
 
 SHOWN = ("reet", "maxsim", "cross_encoder", "llmlingua2_recipe", "minilm", "bm25", "stopwords_idf", "lexrank", "last_k")
@@ -31,13 +31,21 @@ text { fill: #1f2328; font-family: system-ui, sans-serif; }
 Points = list[tuple[float, Estimate]]
 
 
-def by_turn(board: Board, path: Path, task: str = "mtr", budget: int = 20) -> None:
-    """Write answer survival by turn, one panel a regime."""
-    regimes = [name for name in REGIMES if name != "rolling" and board.systems(task, name, budget)]
+def by_turn(board: Board, path: Path, tasks: Sequence[str] = ("mtr",), turns: int = 10, budget: int = 20) -> None:
+    """Write answer survival by turn, one panel a regime: the mean over the data sets of some tasks.
+
+    Only texts with `turns` questions or more are shown, so that all points of a line are of the same texts.
+    """
+    regimes = [name for name in REGIMES if name != "rolling" and any(board.systems(t, name, budget) for t in tasks)]
 
     def points(system: str, regime: str) -> Points:
-        result = board.get(system, task, regime, budget)
-        found = [(turn, mean(result, SURVIVAL, turn)) for turn in range(1, 21)]
+        results = [board.get(system, task, regime, budget) for task in tasks]
+        if None in results:
+            return []
+        found = []
+        for turn in range(1, turns + 1):
+            ratios = [result.ratios(SURVIVAL, turn, least=turns) for result in results if result]
+            found.append((turn, estimate([ratio for each in ratios for ratio in each])))
         return [(turn, each) for turn, each in found if each is not None]
 
     _panels(path, regimes, points, "turn", f"answer survival at {budget} % of the tokens")

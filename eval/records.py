@@ -45,7 +45,7 @@ class RowScores:
     Attributes:
         id: The row's name in its data set.
         scores: By measure a score for each question in order; `None` where the measure does not apply.
-        ages: In regime `rolling`, how often what answers each question was compacted.
+        ages: In regime `rolling`, how many chunks came after what answers each question.
     """
 
     id: str
@@ -61,7 +61,7 @@ class SetScores:
         fingerprint: Digest of the rows that were used.
         rows: The contexts.
         costs: Rates, overruns, verbatim pieces, times in milliseconds; see `eval.measures.costs`.
-        errors: Messages of reader calls that failed, each with how often.
+        errors: `reader: message` of reader calls that failed, each with how often.
     """
 
     fingerprint: str
@@ -105,10 +105,20 @@ class Result:
         """The file's name."""
         return f"{self.system}--{self.task}@v{self.version}--{self.regime}--{self.budget}.json"
 
-    def ratios(self, measure: str, turn: int | None = None, sets: Sequence[str] | None = None) -> list[Ratio]:
-        """Sums and counts of a measure by context and data set, of all turns or of one (the first is 1)."""
+    def ratios(
+        self, measure: str, turn: int | None = None, sets: Sequence[str] | None = None, least: int = 0
+    ) -> list[Ratio]:
+        """Sums and counts of a measure by context and data set.
+
+        Args:
+            measure: Its name.
+            turn: Of one turn only (the first is 1).
+            sets: Of these data sets only.
+            least: Of contexts with at least so many questions only, so that turns are compared on the same texts.
+        """
         names = sorted(self.sets) if sets is None else sets
-        return [_ratio([_at(row.scores.get(measure, []), turn) for row in self.sets[name].rows]) for name in names]
+        columns = [[row.scores.get(measure, []) for row in self.sets[name].rows] for name in names]
+        return [_ratio([_at(row, turn) if len(row) >= least else [] for row in rows]) for rows in columns]
 
     def degradation(self, measure: str, first: int = 1, last: int = 10) -> list[Ratio]:
         """Score at turn `first` minus score at turn `last`, over contexts that have both."""
@@ -120,7 +130,7 @@ class Result:
         return found
 
     def by_age(self, measure: str, ages: range) -> list[Ratio]:
-        """Sums and counts over the questions whose evidence was compacted a number of times in `ages`."""
+        """Sums and counts over the questions after whose evidence a number of chunks in `ages` came."""
         found = []
         for name in sorted(self.sets):
             rows = self.sets[name].rows
@@ -190,7 +200,10 @@ def with_readings(before: Result, after: Result) -> Result:
             fresh = read_rows.get(row.id)
             readings = fresh.scores.items() if fresh else ()
             row.scores.update({measure: scores for measure, scores in readings if _is_reading(measure, after)})
-        before.sets[name].errors = entry.errors
+        kept = {
+            said: count for said, count in before.sets[name].errors.items() if said.split(": ")[0] not in after.readers
+        }
+        before.sets[name].errors = kept | entry.errors
     before.readers |= after.readers
     return before
 
@@ -204,9 +217,9 @@ def read_all(folder: str | Path = FOLDER, task: str = "*", regime: str = "*", bu
     return [read(path) for path in sorted(Path(folder).glob(f"*--{task}@v*--{regime}--{budget}.json"))]
 
 
-def hardware(processes: int) -> dict[str, Any]:
-    """Cores and architecture of this machine and how many processes worked."""
-    return {"cores": os.cpu_count(), "machine": platform.machine(), "processes": processes}
+def hardware(processes: int, threads: int) -> dict[str, Any]:
+    """Cores and architecture of this machine, how many processes worked, and with how many threads each."""
+    return {"cores": os.cpu_count(), "machine": platform.machine(), "processes": processes, "threads": threads}
 
 
 def packages(names: Iterable[str] = PACKAGES) -> dict[str, str]:

@@ -12,7 +12,7 @@ from eval.systems.base import Kept, System
 from reet_hf.budget import TokenCounter, resolve_limit
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.records import Span, Turn
-from reet_hf.rendering import render_text, whole
+from reet_hf.rendering import render_text, rendered_tokens, whole
 
 REGIMES = ("session", "once", "first_query", "rolling")
 CHUNKS = 10
@@ -27,7 +27,7 @@ class Asked:
     Attributes:
         turns: For each question in order what was kept under each budget.
         open_ms: Milliseconds to read the conversation, before any question.
-        ages: In regime `rolling`, how many times what answers each question was compacted; empty in the others.
+        ages: In regime `rolling`, how many chunks came after what answers each question; empty in the others.
     """
 
     turns: list[list[Kept]] = field(default_factory=list)
@@ -95,7 +95,7 @@ def _rolling(
     """Chunk after chunk is added to what was kept so far and cut to the budget; the questions come at the end."""
     messages = row["messages"]
     conversation = Conversation(parse_messages(messages))
-    original = counter.count(render_text(conversation, whole(conversation)))
+    original = rendered_tokens(conversation, whole(conversation), counter)
     chunks = chunks_of(messages)
     last = [roll(system, messages, chunks, resolve_limit(rate, original), counter) for rate in rates]
     chunk_of = {number: place for place, chunk in enumerate(chunks) for number in chunk}
@@ -130,7 +130,7 @@ def roll(system: System, messages: Messages, chunks: Sequence[range], budget: in
         shown, origins = rendered(messages, kept)
         conversation = Conversation(parse_messages(shown))
         text = render_text(conversation, whole(conversation))
-        tokens = counter.count(text)
+        tokens = rendered_tokens(conversation, whole(conversation), counter)
         if tokens <= budget:
             continue
         start = time.perf_counter()

@@ -17,13 +17,16 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from eval import plots
-from eval.board import RECALL, Board
+from eval.board import RECALL, SURVIVAL, Board
 from eval.bootstrap import RESAMPLES
+from eval.learned import training_rows
 from eval.records import FOLDER
 from eval.summary import BUDGET, REGIME, TASK, summary
-from eval.tables import overview, sections
+from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
 
+LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
+TRAINED = "How the learned systems were trained: steps of the stages, passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = Path("reet") / "reet-base"
 START, END = "<!-- results: written by eval/report.py -->", "<!-- end of results -->"
@@ -31,11 +34,19 @@ PAGE = """# Results
 
 Made by `make report` from the files of this folder; each is one system on one task in one regime under one budget.
 Means over data sets, each counting the same; ± is half the width of the 95 % interval from {resamples} bootstrap draws
-of whole contexts. Ret(t) is answer survival at turn t. Regimes, budgets and measures: [eval/README.md](../README.md).
-Survival alone is cheap: read it beside evidence recall and a reader's retention (its F1 on what was kept over its F1
-on the full context).
+of whole contexts. Data sets of `mtr`, with the texts that were used: {sets}. Where no answer stands in the text
+(qmsum-dev) there is evidence recall and no survival. Ret(t) is answer survival at turn t; few texts have a late turn,
+so read Ret(t) downwards, and along a line only the differences, which are of texts that have both turns. Regimes,
+budgets and measures: [eval/README.md](../README.md). Survival alone is cheap: read it beside evidence recall and a
+reader's retention (its F1 on what was kept over its F1 on the full context).
+
+Answer survival by turn, texts with ten questions or more:
 
 ![Answer survival by turn](plots/by-turn.svg)
+
+The same on the generated tasks, 20 questions each:
+
+![Answer survival by turn, generated tasks](plots/by-turn-generated.svg)
 
 ![Answer survival by budget](plots/by-budget.svg)
 
@@ -43,10 +54,19 @@ on the full context).
 """
 
 
-def results_page(board: Board) -> str:
-    """The page of all tables."""
-    parts = [PAGE.format(resamples=f"{RESAMPLES:,}")]
-    parts += [f"## {heading}\n\n{text}\n" for heading, text in sections(board) if text.count("\n") > 1]
+def results_page(board: Board, quick: Board, root: Path) -> str:
+    """The page of all tables.
+
+    Args:
+        board: The results.
+        quick: Those that were measured for their times, one process alone.
+        root: The project.
+    """
+    own = board.results["reet", TASK, REGIME, BUDGET]
+    sets = ", ".join(f"{name} {len(entry.rows)}" for name, entry in sorted(own.sets.items()))
+    found = [*sections(board), (LATENCY, latency(quick, TASK, REGIME, BUDGET)), (TRAINED, table(*training_rows(root)))]
+    parts = [PAGE.format(resamples=f"{RESAMPLES:,}", sets=sets)]
+    parts += [f"## {heading}\n\n{text}\n" for heading, text in found if text.count("\n") > 1]
     return "\n".join(parts)
 
 
@@ -57,16 +77,20 @@ def readme_section(board: Board, cost: dict[str, Any]) -> str:
     return "\n".join(
         [
             START,
-            f"Development sets, regime `{REGIME}`, {BUDGET} % of the tokens, up to {own.turns} questions of each text "
-            "in order; ± is half of the 95 % interval:",
+            f"Development sets, regime `{REGIME}`, {BUDGET} % of the tokens, the first {own.turns} questions of each "
+            "text in order; ± is half of the 95 % interval. Few texts have a late turn: read Ret(t) downwards, and "
+            "along a line only the differences, which are of texts that have both turns.",
             "",
             overview(board, TASK, REGIME, BUDGET),
             "",
             "![Answer survival by turn](eval/results/plots/by-turn.svg)",
             "",
             f"Budget overruns of REET: {sum(each['overruns'] for each in spent):.0f}. Its verbatim pieces: "
-            f"{min(each['verbatim'] for each in spent):.0%}. Survival says that the words are there, not what a reader "
-            "makes of them. All regimes, budgets, data sets and costs: [eval/results](eval/results/README.md).",
+            f"{min(each['verbatim'] for each in spent):.0%}. The baselines of our size were trained on the same files "
+            "with less compute. Survival says that the words are there, not what a reader makes of them. All regimes, "
+            "budgets, data sets and costs, and how each was trained: [eval/results](eval/results/README.md).",
+            "",
+            history(board),
             "",
             f"A turn of {cost['new_tokens']} new tokens costs {cost['long_ms']:.0f} ms in a session of "
             f"{cost['history_tokens']:,} tokens and {cost['empty_ms']:.0f} ms in an empty one "
@@ -74,6 +98,16 @@ def readme_section(board: Board, cost: dict[str, Any]) -> str:
             END,
         ]
     )
+
+
+def history(board: Board) -> str:
+    """A sentence on what earlier turns add to REET: with them minus without, paired over texts."""
+    said = []
+    for measure, name in ((SURVIVAL, "answer survival"), (RECALL, "evidence recall")):
+        lead = board.lead("reet", "reet_no_history", TASK, REGIME, BUDGET, measure)
+        if lead is not None:
+            said.append(f"{shown(lead, signed=True)} {name}")
+    return f"What earlier turns add to REET there: {', '.join(said) or 'not measured'}."
 
 
 def eval_results(found: dict[str, Any]) -> str:
@@ -100,7 +134,7 @@ def write(root: Path, target: Path) -> list[Path]:
     head, rest = (root / "README.md").read_text(encoding="utf-8").split(START)
     texts = {
         Path("README.md"): head + readme_section(board, cost) + rest.split(END)[1],
-        results.relative_to(root) / "README.md": results_page(board),
+        results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),
         results.relative_to(root) / "summary.json": json.dumps(found, indent=2) + "\n",
         MODEL / ".eval_results" / "mtr.yaml": eval_results(found),
     }
@@ -109,6 +143,7 @@ def write(root: Path, target: Path) -> list[Path]:
         (target / path).write_text(text, encoding="utf-8")
     drawn = target / results.relative_to(root) / "plots"
     plots.by_turn(board, drawn / "by-turn.svg")
+    plots.by_turn(board, drawn / "by-turn-generated.svg", [task for task in board.tasks if task != TASK], 20)
     plots.by_budget(board, drawn / "by-budget.svg")
     plots.by_budget(board, drawn / "recall-by-budget.svg", measure=RECALL)
     person = root / "model_cards" / f"{MODEL.name}.md"

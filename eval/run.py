@@ -88,7 +88,12 @@ def options_of(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
         name, dot, option = left.partition(".")
         if not (equals and dot and option):
             raise ReetError(f"`option` must have the form name.option=value, got {pair!r}, e.g. reet.unit=word.")
-        found.setdefault(name, {})[option] = yaml.safe_load(value)
+        try:
+            found.setdefault(name, {})[option] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ReetError(
+                f"`option` must have a YAML value, got {value!r}; quote it, as in {left}='\"{value}\"'."
+            ) from error
     return found
 
 
@@ -163,7 +168,7 @@ def plan_of(arguments: argparse.Namespace, system: System, task: Loaded, readers
         "readers": [
             [reader.name, reader.revision, dict(reader.options), arguments.reader_rows, seen] for reader in readers
         ],
-        "asked": [regimes, budgets],
+        "asked": [regimes, budgets, arguments.readings_only],
     }
     return Plan(
         name=f"{task.name}--{digest(identity)}",
@@ -200,7 +205,7 @@ def measure(name: str, arguments: argparse.Namespace, task: Loaded, readers: Seq
         "revision": systems[0].revision,
         "options": {"system": published(own), "task": task.options},
         "readers": {reader.name: {"revision": reader.revision, **reader.options} for reader in readers},
-        "hardware": records.hardware(state.num_processes),
+        "hardware": records.hardware(state.num_processes, torch.get_num_threads()),
         "packages": records.packages(),
     }
     paths = write_results(plan, task.fingerprints, dict(done), shared, arguments)
@@ -233,7 +238,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--system", required=True, help=f"comma-separated: {', '.join(offered('systems'))}")
     options.add_argument("--task", required=True, help=f"one of {', '.join(offered('tasks'))}")
     options.add_argument("--data", help="for mtr: a parquet file, a folder of them, or the Hub id of a data set")
-    options.add_argument("--rows", type=int, help="at most so many rows of each set")
+    options.add_argument(
+        "--rows", type=int, help="at most so many rows of each set; of generated tasks, of each of three seeds"
+    )
     options.add_argument("--regime", default="session", help=f"comma-separated or all: {', '.join(REGIMES)}")
     options.add_argument("--budget", default="20", help=f"percent of the tokens, comma-separated or all: {BUDGETS}")
     options.add_argument("--turns", type=int, default=20, help="at most so many questions of each row, in order")
@@ -283,4 +290,8 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     if not start_cpu_processes(sys.argv, os.environ):
-        main(sys.argv[1:])
+        try:
+            main(sys.argv[1:])
+        except ReetError as refused:
+            print(refused, file=sys.stderr)
+            sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.board import RECALL, SURVIVAL, Board, mean
@@ -28,7 +29,10 @@ def summary(board: Board) -> dict[str, Any]:
         "hardware": own.hardware,
         "packages": own.packages,
         "sets": sets,
-        "mean": {name: _mean([entry["systems"].get(name) for entry in sets.values()]) for name in systems},
+        "mean": {
+            SURVIVAL: _mean(systems, [e["systems"] for e in sets.values() if e["measure"] == SURVIVAL]),
+            RECALL: _mean(systems, [entry["evidence_recall"] for entry in sets.values()]),
+        },
         "overruns": int(sum(each["overruns"] for each in spent)),
         "verbatim": min(each["verbatim"] for each in spent),
     }
@@ -48,6 +52,7 @@ def _set(found: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _mean(values: list[float | None]) -> float:
-    known = [value for value in values if value is not None]
-    return round(sum(known) / max(len(known), 1), 4)
+def _mean(systems: Sequence[str], sets: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """For each system its mean over the data sets where it has a score."""
+    values = {system: [entry[system] for entry in sets if system in entry] for system in systems}
+    return {system: round(sum(found) / len(found), 4) for system, found in values.items() if found}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from eval.board import RECALL, SURVIVAL, Board, mean, title
-from eval.bootstrap import Estimate, estimate
+from eval.board import RECALL, SURVIVAL, Board, contexts, mean, title
+from eval.bootstrap import RESAMPLES, Estimate, estimate
+from eval.records import Result
 from eval.regimes import REGIMES
 
 TURNS = (1, 5, 10, 20)
-AGES = {"0 to 2": range(0, 3), "3 to 5": range(3, 6), "6 to 9": range(6, 10)}
+AGES = {"0 to 2": range(0, 3), "3 to 5": range(3, 6), "6 to 9": range(6, 10)}  # chunks
 FURTHER = {  # measures beside the main one of a generated task
     ("variable_tracking", "value_survival"): "the value alone",
     ("latest_value", "stale_shown"): "only an old one (lower is better)",
@@ -20,10 +21,8 @@ COSTS: dict[str, Callable[..., float]] = {  # each with what is worst among data
     "worst_overrun": max,
     "verbatim": min,
     "foreign_words": sum,
-    "turn_ms_p50": max,
-    "turn_ms_p95": max,
-    "cold_ms_p50": max,
 }
+TIMES = ("turn_ms_p50", "turn_ms_p95", "cold_ms_p50")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -45,25 +44,47 @@ def _short(value: float) -> str:
 
 
 def overview(board: Board, task: str, regime: str, budget: int) -> str:
-    """One line a system: survival, evidence recall, what readers keep, survival by turn."""
+    """One line a system: survival, evidence recall, what readers keep, survival by turn; below, how many contexts.
+
+    Few contexts have a late turn, so that one column of Ret(t) is read downwards, and along a line only the two
+    differences are, which are of contexts that have both turns.
+    """
     readers = board.readers(task)
-    head = ["system", "answer survival", "evidence recall", *(f"{name} reader" for name in readers)]
-    head += [*(f"Ret({turn})" for turn in TURNS), "Ret(1) − Ret(10)"]
+    head = ["system", "answer survival", "evidence recall", *(f"{name}, retention" for name in readers)]
+    head += [*(f"Ret({turn})" for turn in TURNS), *(f"Ret(1) − Ret({turn})" for turn in (10, 20))]
     rows = []
-    for system in board.systems(task, regime, budget):
+    shown_systems = board.systems(task, regime, budget)
+    for system in ["full", *shown_systems] if shown_systems else []:
         result = board.get(system, task, regime, budget)
         if result is None:
             continue
         line = [mean(result, SURVIVAL), mean(result, RECALL)]
         line += [estimate(board.reader_ratios(result, name)) for name in readers]
         line += [mean(result, SURVIVAL, turn) for turn in TURNS]
-        last = estimate(result.degradation(SURVIVAL))
-        rows.append([title(system), *map(shown, line), shown(last, signed=True)])
+        lost = [estimate(result.degradation(SURVIVAL, 1, turn)) for turn in (10, 20)]
+        rows.append([title(system), *map(shown, line), *(shown(each, signed=True) for each in lost)])
+    if rows and result is not None:
+        counts = [
+            contexts(result, SURVIVAL),
+            contexts(result, RECALL),
+            *(_read(board, result, name) for name in readers),
+        ]
+        counts += [contexts(result, SURVIVAL, turn) for turn in TURNS]
+        counts += [_both_turns(result, turn) for turn in (10, 20)]
+        rows.append(["*number of texts*", *map(str, counts)])
     return table(head, rows)
 
 
+def _read(board: Board, result: Result, reader: str) -> int:
+    return int(sum((ratio.below > 0).sum() for ratio in board.reader_ratios(result, reader)))
+
+
+def _both_turns(result: Result, turn: int) -> int:
+    return int(sum(ratio.below.sum() for ratio in result.degradation(SURVIVAL, 1, turn)))
+
+
 def by_set(board: Board, task: str, regime: str, budget: int) -> str:
-    """One line a system: survival on each data set, evidence recall where no answer stands in the text."""
+    """One line a system: survival on each data set, or evidence recall, as the head says, where it has no answers."""
     systems = board.systems(task, regime, budget)
     sets = sorted({name for s in systems for name in getattr(board.get(s, task, regime, budget), "sets", ())})
     rows = []
@@ -71,7 +92,9 @@ def by_set(board: Board, task: str, regime: str, budget: int) -> str:
         result = board.get(system, task, regime, budget)
         cells = [shown(mean(result, SURVIVAL, sets=[name]) or mean(result, RECALL, sets=[name])) for name in sets]
         rows.append([title(system), *cells])
-    return table(["system", *sets], rows)
+    some = next((each for system in systems if (each := board.get(system, task, regime, budget))), None)
+    recalled = [name for name in sets if not mean(some, SURVIVAL, sets=[name])]
+    return table(["system", *(f"{name} (evidence recall)" if name in recalled else name for name in sets)], rows)
 
 
 def by_budget(board: Board, task: str, regime: str, measure: str) -> str:
@@ -84,13 +107,13 @@ def by_budget(board: Board, task: str, regime: str, measure: str) -> str:
 
 
 def by_age(board: Board, task: str, budget: int) -> str:
-    """One line a system: survival in regime `rolling` by how often the answer's text was compacted."""
+    """One line a system: survival in regime `rolling` by how many chunks came after the answer's."""
     rows = []
     for system in board.systems(task, "rolling", budget):
         result = board.get(system, task, "rolling", budget)
         if result is not None:
             rows.append([title(system), *(shown(estimate(result.by_age(SURVIVAL, ages))) for ages in AGES.values())])
-    return table(["system", *(f"compacted {age} times" for age in AGES)], rows)
+    return table(["system", *(f"{age} chunks ago" for age in AGES)], rows)
 
 
 def leads(board: Board, task: str, measure: str) -> str:
@@ -103,13 +126,14 @@ def leads(board: Board, task: str, measure: str) -> str:
             if rival and lead:
                 own = shown(mean(board.get("reet", task, regime, budget), measure))
                 best = shown(mean(board.get(rival, task, regime, budget), measure))
-                p = f"{lead.p_value:.3f}"
+                least = 2 / RESAMPLES
+                p = f"≤ {_short(least)}" if lead.p_value <= least else _short(lead.p_value)
                 rows.append([f"`{regime}`", f"{budget} %", own, title(rival), best, shown(lead, signed=True), p])
     return table(["regime", "budget", "REET", "best baseline", "its score", "difference", "p"], rows)
 
 
 def costs(board: Board, task: str, regime: str, budget: int) -> str:
-    """One line a system: rate error, overruns, verbatim pieces, milliseconds, stable prefix, entities."""
+    """One line a system: rate error, overruns, verbatim pieces, stable prefix, entities."""
     rows = []
     for system in board.systems(task, regime, budget):
         result = board.get(system, task, regime, budget)
@@ -122,25 +146,60 @@ def costs(board: Board, task: str, regime: str, budget: int) -> str:
     return table(["system", *(name.replace("_", " ") for name in COSTS), "prefix stability", "entity survival"], rows)
 
 
+def latency(board: Board, task: str, regime: str, budget: int) -> str:
+    """One line a system: milliseconds a turn and cold on the data set where it is slowest."""
+    rows = []
+    for system in board.systems(task, regime, budget):
+        result = board.get(system, task, regime, budget)
+        if result is not None:
+            worst = [max(entry.costs[name] for entry in result.sets.values()) for name in TIMES]
+            rows.append([title(system), *(f"{each:,.0f}" for each in worst)])
+    return table(["system", *(name.replace("_", " ") for name in TIMES)], rows)
+
+
+def reading(board: Board, task: str, regime: str, budget: int) -> str:
+    """One line a system and reader: retention of F1 on each data set, of all, and of exact matches."""
+    rows: list[list[str]] = []
+    whole = board.get("full", task, "once", 100)
+    sets = sorted(whole.sets) if whole else []
+    for reader in board.readers(task):
+        for system in board.systems(task, regime, budget):
+            result = board.get(system, task, regime, budget)
+            if result is None or not (found := estimate(board.reader_ratios(result, reader))):
+                continue
+            each = [estimate(board.reader_ratios(result, reader, sets=[name])) for name in sets]
+            exact = estimate(board.reader_ratios(result, reader, ["exact"]))
+            rows.append([title(system), reader, *map(shown, [*each, found, exact])])
+    return table(["system", "reader", *sets, "mean", "mean of exact match"], rows)
+
+
 def full_context(board: Board, task: str) -> str:
     """What each reader scores on the full context: the number that retention is measured against."""
     whole = board.get("full", task, "once", 100)
-    if whole is None or not board.readers(task):
-        return "No reader was run."
-    sets = sorted(whole.sets)
-    rows = [
-        [name, *(shown(mean(whole, f"{name}.f1", sets=[one])) for one in sets), shown(mean(whole, f"{name}.f1"))]
-        for name in board.readers(task)
-    ]
-    return table(["reader", *sets, "mean"], rows)
+    if whole is None:
+        return ""
+    rows = []
+    for reader in board.readers(task):
+        for measure in ("f1", "exact", "rouge_l"):
+            name = f"{reader}.{measure}"
+            if found := mean(whole, name):
+                sets = [shown(mean(whole, name, sets=[one])) for one in sorted(whole.sets)]
+                rows.append([reader, measure.replace("_", "-"), *sets, shown(found)])
+    return table(["reader", "measure", *sorted(whole.sets), "mean"], rows)
 
 
-def generated(board: Board, regime: str, budget: int) -> str:
-    """One line a system: the main measure of every generated task."""
+def generated(board: Board, regime: str, budget: int, measure: str = SURVIVAL) -> str:
+    """One line a system: a measure on every generated task, and beside survival what a task measures besides."""
     tasks = [name for name in board.tasks if not name.startswith("mtr")]
+    columns = [(task, measure, task.replace("_", " ")) for task in tasks]
+    if measure == SURVIVAL:
+        columns += [(task, name, f"{task.replace('_', ' ')}: {said}") for (task, name), said in FURTHER.items()]
     systems = list(dict.fromkeys(s for task in tasks for s in board.systems(task, regime, budget)))
-    rows = [[title(s), *(shown(mean(board.get(s, task, regime, budget), SURVIVAL)) for task in tasks)] for s in systems]
-    return table(["system", *(task.replace("_", " ") for task in tasks)], rows)
+    rows = [
+        [title(s), *(shown(mean(board.get(s, task, regime, budget), name)) for task, name, _ in columns)]
+        for s in systems
+    ]
+    return table(["system", *(said for *_, said in columns)], rows)
 
 
 def sections(board: Board) -> Iterator[tuple[str, str]]:
@@ -160,12 +219,18 @@ def sections(board: Board) -> Iterator[tuple[str, str]]:
             yield f"Evidence recall by budget, regime `{regime}`", by_budget(board, "mtr", regime, RECALL)
     for budget in (33, 20):
         if board.systems("mtr", "rolling", budget):
-            yield f"Regime `rolling` by age, {budget} %", by_age(board, "mtr", budget)
-    yield "Readers on the full context, F1", full_context(board, "mtr")
+            yield f"Regime `rolling` by age of the evidence, {budget} %", by_age(board, "mtr", budget)
+    yield "Readers on the full context", full_context(board, "mtr")
+    for regime in REGIMES:
+        for budget in (33, 20):
+            if board.systems("mtr", regime, budget):
+                yield f"What readers keep, regime `{regime}`, {budget} %", reading(board, "mtr", regime, budget)
     for regime in REGIMES:
         for budget in (33, 20):
             if any(board.systems(task, regime, budget) for task in board.tasks if not task.startswith("mtr")):
-                yield f"Generated tasks, regime `{regime}`, {budget} %", generated(board, regime, budget)
+                place = f"regime `{regime}`, {budget} %"
+                yield f"Generated tasks, answer survival, {place}", generated(board, regime, budget)
+                yield f"Generated tasks, evidence recall, {place}", generated(board, regime, budget, RECALL)
     for regime in REGIMES:
         if board.systems("mtr", regime, 20):
-            yield f"Costs, regime `{regime}`, 20 %, the worst data set", costs(board, "mtr", regime, 20)
+            yield f"Budgets and pieces, regime `{regime}`, 20 %, the worst data set", costs(board, "mtr", regime, 20)

@@ -136,7 +136,9 @@ class Worker:
         pairs = [(measures.questions[n]["question"], kept[n].text) for n in numbers]
         answers: dict[int, Answer] = dict(zip(numbers, reader.answers(pairs), strict=True))
         cell.row.scores.update(measures.answered(answers, reader.name))
-        cell.errors = _summed([cell.errors, *({a.error: 1} for a in answers.values() if a.error is not None)])
+        cell.errors = _summed(
+            [cell.errors, *({f"{reader.name}: {a.error}": 1} for a in answers.values() if a.error is not None)]
+        )
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:

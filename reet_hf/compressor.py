@@ -17,7 +17,7 @@ from .mentions import find_mentions, message_mentions
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, make_receipt
 from .records import Compressed, Mention, Piece, Span, TokenCounts, Turn, Unit
-from .rendering import render_messages, render_text, whole
+from .rendering import render_messages, render_text, rendered_tokens, whole
 from .scoring.scorer import Scorer, TokenScores, pool, span_array
 from .segmentation import UNITS, units
 from .selection import Candidates, fit
@@ -135,7 +135,7 @@ class Compressor:
         everything = isinstance(options.budget, float) and options.budget == 1.0
         if everything:
             kept = [found.span for found in units(conversation, "message" if options.unit == "message" else "word")]
-            limit = max(limit, self._count(conversation, counter, kept))
+            limit = max(limit, rendered_tokens(conversation, kept, counter))
         unit = self._unit(state, counts, options.unit, query, limit)
         scores = self.scorer.score(state.scored, query, history)
         found = self._measured(state, counts, unit)
@@ -145,7 +145,7 @@ class Compressor:
             self._overheads(conversation, counts),
             limit,
             protected_spans(conversation, found, options.protect),
-            lambda kept: self._count(conversation, counter, kept),
+            lambda kept: rendered_tokens(conversation, kept, counter),
             [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
             everything,
         )
@@ -164,19 +164,10 @@ class Compressor:
             text=render_text(conversation, spans),
             messages=tuple(render_messages(conversation, spans)),
             pieces=pieces,
-            tokens=TokenCounts(tokens.original, self._count(conversation, counter, spans), tokens.budget),
+            tokens=TokenCounts(tokens.original, rendered_tokens(conversation, spans, counter), tokens.budget),
             entities=entities_of(state.mentions, receipt),
             receipt=receipt,
         )
-
-    @staticmethod
-    def _count(conversation: Conversation, counter: TokenCounter, spans: Sequence[Span]) -> int:
-        """Exact tokens of what the caller gets: the messages where the counter has a chat template, else the text."""
-        if not spans:
-            return 0
-        if counter.chat is not None and conversation.form == "messages":
-            return counter.chat(render_messages(conversation, spans))
-        return counter.count(render_text(conversation, spans))
 
     @staticmethod
     def _original(conversation: Conversation, counts: Counts) -> int:

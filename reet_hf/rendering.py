@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from .budget import TokenCounter
 from .conversation import Conversation, Message, text_part
 from .records import Span
 
@@ -67,6 +68,15 @@ def render_messages(conversation: Conversation, spans: Iterable[Span]) -> list[d
             rendered.append({**copy.deepcopy(dict(message.raw)), "role": role, "content": content})
         previous = (number, message)
     return rendered
+
+
+def rendered_tokens(conversation: Conversation, spans: Sequence[Span], counter: TokenCounter) -> int:
+    """Exact tokens of what the caller gets: the messages where the counter has a chat template, else the text."""
+    if not spans:
+        return 0
+    if counter.chat is not None and conversation.form == "messages":
+        return counter.chat(render_messages(conversation, spans))
+    return counter.count(render_text(conversation, spans))
 
 
 def whole(conversation: Conversation, first: int = 0) -> list[Span]:

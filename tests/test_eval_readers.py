@@ -22,7 +22,7 @@ from eval.readers import causal_lm, openai_compatible
 from eval.readers.base import Answer, Reader
 from eval.readers.cache import CachedReader
 from eval.readers.prompt import heard, prompt
-from eval.readers.scores import f1, normalized, retention, rouge_l, score
+from eval.readers.scores import f1, normalized, rouge_l, score
 from reet_hf.errors import ReetError
 
 WORDS = ["the", "visa", "expires", "in", "june", "order", "ship", "red", "seven", "hotel", "late", *ascii_letters]
@@ -468,15 +468,3 @@ def test_abstractive_questions_are_scored_by_rouge():
 def test_a_question_without_answers_has_no_score():
     with pytest.raises(ReetError, match="`question`"):
         score(asks("unanswerable"), "")
-
-
-def test_retention_is_a_ratio_of_sums_over_the_pairs_that_did_not_fail():
-    found = retention([1.0, 0.5, None, 0.0, None], [1.0, 0.5, 1.0, None, None])
-    assert (found.above, found.below, found.pairs, found.failures, found.value) == (1.5, 1.5, 2, 3, 1.0)
-    assert retention([0.2, 0.9], [1.0, 0.5]).value == pytest.approx(1.1 / 1.5)  # not the mean of 0.2 and 1.8
-
-
-def test_retention_of_a_reader_that_knows_nothing_is_not_a_number():
-    assert retention([0.5], [0.0]).value is None and retention([], []).value is None
-    with pytest.raises(ValueError):
-        retention([1.0], [])

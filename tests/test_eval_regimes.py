@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from eval import regimes
 from eval.regimes import ask, chunks_of, regimes_of, rendered
 from eval.systems.base import Kept, System
-from reet_hf.budget import resolve_counter
+from eval.systems.last_k import LastK
+from reet_hf.budget import TokenCounter, resolve_counter
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.records import Span, Turn
 from reet_hf.rendering import render_text, whole
@@ -158,3 +159,19 @@ def test_rendered_slices_stand_where_they_say(seed):
 def test_rolling_never_exceeds_its_budget(rate):
     kept = ask(Recorder("unused"), make_row(30, 2), ["rolling"], [rate], 20, COUNTER)["rolling"].turns[0][0]
     assert kept.tokens <= kept.budget
+
+
+def test_a_chat_template_counts_in_rolling_as_everywhere():
+    per_message = 3
+    chat = TokenCounter(
+        "chat",
+        lambda texts: [tokens(text) for text in texts],
+        chat=lambda messages: sum(tokens(message["content"]) + per_message for message in messages),
+    )
+    row = make_row(messages=20, questions=1)
+    kept = ask(LastK(chat), row, ["rolling"], [0.5], 20, chat)["rolling"].turns[0][0]
+    original = sum(tokens(message["content"]) + per_message for message in row["messages"])
+    assert kept.budget == original // 2
+    shown = {span.message for span in kept.pieces}
+    text = sum(tokens(row["messages"][span.message]["content"][span.start : span.end]) for span in kept.pieces)
+    assert kept.tokens == text + per_message * len(shown) <= kept.budget

@@ -11,7 +11,20 @@ from eval import compare, plots, records
 from eval.board import Board, mean
 from eval.bootstrap import Estimate
 from eval.records import Result, RowScores, SetScores
-from eval.tables import by_age, by_budget, by_set, full_context, generated, leads, overview, sections, shown
+from eval.tables import (
+    by_age,
+    by_budget,
+    by_set,
+    full_context,
+    generated,
+    latency,
+    leads,
+    overview,
+    reading,
+    sections,
+    shown,
+)
+from reet_hf.errors import ReetError
 
 COSTS = {
     "rate": 0.2,
@@ -97,7 +110,12 @@ def test_a_readers_retention_counts_questions_that_both_have(board):
     assert first.above.tolist() == [0.8, 0.25] and first.below.tolist() == [0.8, 0.5]
     assert second.above.tolist() == [0.8]
     assert ".904" in overview(board, "mtr", "session", 20)  # (1.05 / 1.3 + 1) / 2
-    assert ".600" in cells(full_context(board, "mtr"), "toy")[0]  # (0.8 + 0.5 + 0.5) / 3
+    assert ".600" in cells(full_context(board, "mtr"), "toy")[1]  # (0.8 + 0.5 + 0.5) / 3
+    assert cells(reading(board, "mtr", "session", 20), "**REET**")[1:4] == [
+        f".808 ±{(1 - 0.5) / 2:.3f}".replace("0.", "."),  # set a: 1.05 / 1.3, its two contexts 1 and 0.5
+        "1.000 ±.000",
+        cells(overview(board, "mtr", "session", 20), "**REET**")[2],
+    ]
 
 
 def test_the_lead_is_over_the_best_that_is_not_ours(board):
@@ -115,7 +133,7 @@ def test_what_was_not_measured_is_a_dash(board):
 
 
 def test_ages_are_told_apart(board):
-    # turn 1 was compacted 9 times and kept in one of two rows of set a
+    # nine chunks came after what turn 1 asks for; it is kept in one of two rows of set a
     found = cells(by_age(board, "mtr", 20), "**REET**")
     assert found[0].startswith(".000") and found[1] == "–" and found[2].startswith(".750")
 
@@ -127,14 +145,52 @@ def test_generated_tasks_have_their_own_table(board):
 
 
 def test_plots_are_the_same_every_time_and_follow_the_theme(board, tmp_path):
-    for draw in (plots.by_turn, plots.by_budget):
-        draw(board, tmp_path / "one.svg")
-        draw(board, tmp_path / "two.svg")
+    for draw, options in ((plots.by_turn, {"turns": 2}), (plots.by_budget, {})):
+        draw(board, tmp_path / "one.svg", **options)
+        draw(board, tmp_path / "two.svg", **options)
         text = (tmp_path / "one.svg").read_text()
         assert text == (tmp_path / "two.svg").read_text()
         ElementTree.fromstring(text)
         assert "prefers-color-scheme: dark" in text and "REET" in text
         assert not re.search(r"<text[^>]*fill:", text)  # a colour of its own would hide it on one of the themes
+
+
+def test_a_table_says_of_how_many_texts_it_is(board):
+    counts = cells(overview(board, "mtr", "session", 20), "*number of texts*")
+    assert counts == ["3", "3", "0", "3", "0", "0", "0", "0", "0"]  # turns 5 and later do not exist; nobody read last
+
+
+def test_the_full_context_stands_above(board):
+    assert cells(overview(board, "mtr", "session", 20), "full context")[:2] == ["1.000 ±.000", ".500 ±.000"]
+
+
+def test_turns_are_compared_on_the_same_texts():
+    rows = [RowScores("long", {"answer_survival": [1, 0]}), RowScores("short", {"answer_survival": [1]})]
+    result = make_result("reet", [[1]])
+    result.sets = {"a-dev": SetScores("f", rows, COSTS)}
+    assert result.ratios("answer_survival", 1)[0].below.sum() == 2
+    assert result.ratios("answer_survival", 1, least=2)[0].below.tolist() == [1, 0]
+
+
+def test_results_of_other_rows_are_never_compared(folder):
+    other = make_result("bm25", [[1, 0], [0, 0]])
+    other.sets["a-dev"].fingerprint = "another"
+    records.write(other, folder)
+    with pytest.raises(ReetError, match="same rows of a-dev"):
+        leads(Board(folder), "mtr", "answer_survival")
+
+
+def test_two_versions_of_a_task_are_refused(folder):
+    other = make_result("tfidf", [[1, 0], [0, 0]])
+    other.version = "1"
+    records.write(other, folder)
+    with pytest.raises(ReetError, match="one version of a task.* mtr in versions"):
+        Board(folder)
+
+
+def test_times_are_those_of_the_slowest_set(board):
+    board.get("reet", "mtr", "session", 20).sets["b-dev"].costs = COSTS | {"turn_ms_p95": 1234.0}
+    assert cells(latency(board, "mtr", "session", 20), "**REET**") == ["3", "1,234", "9"]
 
 
 def test_comparing_finds_what_differs(folder, tmp_path, capsys):
@@ -146,3 +202,4 @@ def test_comparing_finds_what_differs(folder, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "differs by" in said and "agrees" in said
     assert compare.main([str(tmp_path / "empty"), "--committed", str(folder)]) == 1
+    assert compare.main([str(folder), "--committed", str(tmp_path / "empty")]) == 1  # nothing to compare with

@@ -216,7 +216,8 @@ def main(argv: list[str]) -> None:
     )
     result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     metrics = {**result.metrics, **trainer.evaluate()}
-    save(trainer, arguments, metrics)
+    if trainer.is_world_process_zero():
+        save(trainer, arguments, metrics)
     print(json.dumps(metrics, indent=2))
     missed = {name: metrics.get(name) for name, floor in arguments.expect.items() if not metrics.get(name, 0) >= floor}
     if missed:

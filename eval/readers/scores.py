@@ -1,12 +1,11 @@
-"""How right an answer is: exact match and F1 as in SQuAD (arXiv:1606.05250), ROUGE-L (Lin, 2004), and retention."""
+"""How right an answer is: exact match and F1 as in SQuAD (arXiv:1606.05250), ROUGE-L (Lin, 2004)."""
 
 from __future__ import annotations
 
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -69,37 +68,3 @@ def score(question: Mapping[str, Any], text: str) -> dict[str, float]:
     if not text.strip():
         return dict.fromkeys(measures, 0.0)
     return {name: max(measure(gold, text) for gold in question["answers"]) for name, measure in measures.items()}
-
-
-@dataclass(frozen=True)
-class Retention:
-    """What a reader's score on compressed texts is of its score on the full ones.
-
-    Attributes:
-        above, below: Sums of the scores on the compressed and on the full texts, over the same questions.
-        pairs: Number of these questions.
-        failures: Questions left out, since a call failed on the one text or on the other.
-    """
-
-    above: float
-    below: float
-    pairs: int
-    failures: int
-
-    @property
-    def value(self) -> float | None:
-        """The ratio of the sums; `None` if the reader scored nothing on the full texts."""
-        return self.above / self.below if self.below else None
-
-
-def retention(compressed: Sequence[float | None], full: Sequence[float | None]) -> Retention:
-    """Reader retention over questions; it can exceed 1.
-
-    Args:
-        compressed, full: A score for each question on the compressed and on the full text, `None` for a failed call.
-    """
-    both = list(zip(compressed, full, strict=True))
-    pairs = [(part, whole) for part, whole in both if part is not None and whole is not None]
-    return Retention(
-        sum(part for part, _ in pairs), sum(whole for _, whole in pairs), len(pairs), len(both) - len(pairs)
-    )

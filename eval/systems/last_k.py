@@ -11,7 +11,7 @@ from eval.systems.base import Kept, Messages, System
 from reet_hf.budget import TokenCounter, resolve_limit
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.records import Span, Turn
-from reet_hf.rendering import render_messages, render_text, whole
+from reet_hf.rendering import render_text, rendered_tokens, whole
 from reet_hf.segmentation import words
 
 
@@ -51,7 +51,7 @@ class LastK(System):
         for number, message in enumerate(conversation.messages):
             found = words(message.text) or [(0, 0)] * message.keeps_without_text
             places.extend(Span(number, start, end) for start, end in found)
-        return Words(conversation, tuple(places), self._tokens(conversation, whole(conversation)))
+        return Words(conversation, tuple(places), rendered_tokens(conversation, whole(conversation), self.counter))
 
     def compress(
         self, opened: Words, query: str | None, history: Sequence[Turn], budgets: Sequence[float | int]
@@ -62,7 +62,7 @@ class LastK(System):
         start = time.perf_counter()
 
         def cost(count: int) -> int:
-            return self._tokens(opened.conversation, opened.last(count))
+            return rendered_tokens(opened.conversation, opened.last(count), self.counter)
 
         most = 64  # words of which the limit holds fewer, or all there are
         while most < len(opened.places) and cost(most) <= limit:
@@ -73,13 +73,6 @@ class LastK(System):
         spans = opened.last(kept)
         text = render_text(opened.conversation, spans)
         return Kept(text, tuple(spans), tokens, limit, 1000 * (time.perf_counter() - start))
-
-    def _tokens(self, conversation: Conversation, spans: Sequence[Span]) -> int:
-        if not spans:
-            return 0
-        if self.counter.chat is not None:
-            return self.counter.chat(render_messages(conversation, spans))
-        return self.counter.count(render_text(conversation, spans))
 
 
 def build(counter: TokenCounter) -> LastK:

@@ -7,6 +7,7 @@ Nothing here belongs to one data set: a row has `id`, `messages` and `questions`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ COLUMNS = ("id", "messages", "questions")
 Row = dict[str, Any]
 
 
-def load(data: str = "", sets: str = "*-dev", rows: int | None = None) -> dict[str, list[Row]]:
+def load(data: str = "", sets: str | None = None, rows: int | None = None) -> dict[str, list[Row]]:
     """Rows by name of their set.
 
     Args:
         data: A parquet file, a folder of them, or the Hub id of a data set, whose splits are the sets.
-        sets: Which files of a folder, as a pattern of their names without ending.
+        sets: Which of them, as a pattern of the names of splits, or of files without their ending. Without it the
+            files `*-dev` of a folder, and all splits but `train`: what a system was trained on is no test.
         rows: At most so many rows of each set: a sample that is the same every time.
 
     Raises:
@@ -38,14 +40,18 @@ def load(data: str = "", sets: str = "*-dev", rows: int | None = None) -> dict[s
     if not data:
         raise ReetError("`data` must be a parquet file, a folder of them or a Hub id: add --data.")
     folder = path.is_dir()
-    files = sorted(path.glob(f"{sets}.parquet")) if folder else [path] * (path.suffix == ".parquet")
+    wanted = sets or "*-dev"
+    files = sorted(path.glob(f"{wanted}.parquet")) if folder else [path] * (path.suffix == ".parquet")
     if folder and not files:
-        raise ReetError(f"`data` must hold parquet files named {sets}, but {data} has none; change `sets`.")
-    found = {file.stem: pq.read_table(file).to_pylist() for file in files} or _from_hub(data)
+        raise ReetError(
+            f"`data` must hold parquet files named {wanted}, but {data} has none; name yours with "
+            "--option \"mtr.sets='*'\"."
+        )
+    found = {file.stem: pq.read_table(file).to_pylist() for file in files} or _from_hub(data, sets)
     return {name: _sample(_checked(name, own), rows) for name, own in found.items()}
 
 
-def _from_hub(data: str) -> dict[str, list[Row]]:
+def _from_hub(data: str, sets: str | None = None) -> dict[str, list[Row]]:
     from datasets import load_dataset
 
     try:
@@ -55,7 +61,13 @@ def _from_hub(data: str) -> dict[str, list[Row]]:
             f"`data` must be a parquet file, a folder of them or a data set on the Hub; {data!r} is no file, and "
             f"loading it from the Hub failed: {error}"
         ) from error
-    return {str(name): split.to_list() for name, split in splits.items()}
+    names = [str(name) for name in splits if (fnmatch(str(name), sets) if sets else name != "train")]
+    if not names:
+        raise ReetError(
+            f"`data` must have splits named {sets or 'other than train'}, but {data} has {', '.join(map(str, splits))};"
+            " name one with --option mtr.sets=NAME."
+        )
+    return {name: splits[name].to_list() for name in names}
 
 
 def _checked(name: str, rows: list[Row]) -> list[Row]:

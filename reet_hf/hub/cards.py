@@ -108,16 +108,19 @@ def read_person(path: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
 def results_section(results: Record) -> str:
     """Tables of every set and system, and what was checked beside."""
     sets: Record = results["sets"]
-    systems = list(results["mean"])
+    means: Record = results["mean"]
+    systems = list(dict.fromkeys(system for values in means.values() for system in values))
     table = []
     for name, entry in sets.items():
         scores = [_score(entry["systems"].get(system), entry["half_interval"].get(system)) for system in systems]
         table.append([name, entry["measure"].replace("_", " "), entry["questions"], *scores])
-    table.append(["mean", "", "", *(_score(results["mean"][system]) for system in systems)])
+    survival = [_score(means["answer_survival"].get(system)) for system in systems]
+    table.append(["mean of answer survival", "", "", *survival])
     parts = [_table(["set", "measure", "questions", *systems], table)]
     for key, title in TABLES.items():
         shown = {name: entry[key] for name, entry in sets.items() if key in entry}
         if shown:
+            shown["mean"] = means[key]
             lines = [[name, *(_score(values.get(system)) for system in systems)] for name, values in shown.items()]
             parts += [title, _table(["set", *systems], lines)]
     checks = [f"Budgets overrun: {results['overruns']}."] if "overruns" in results else []
