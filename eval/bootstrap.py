@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -53,10 +54,9 @@ def estimate(sets: Sequence[Ratio], resamples: int = RESAMPLES, seed: int = 0) -
     used = [each for each in sets if each.below.sum() > 0]
     if not used:
         return None
-    chooser = np.random.default_rng(seed)
     draws = np.zeros((len(used), resamples))
     for place, each in enumerate(used):
-        weights = chooser.multinomial(len(each.above), np.full(len(each.above), 1 / len(each.above)), resamples)
+        weights = _weights(len(each.above), resamples, (seed, place))
         below = weights @ each.below
         ratio = each.above.sum() / each.below.sum()
         draws[place] = np.divide(weights @ each.above, below, out=np.full(resamples, ratio), where=below > 0)
@@ -65,6 +65,13 @@ def estimate(sets: Sequence[Ratio], resamples: int = RESAMPLES, seed: int = 0) -
     value = float(np.mean([each.above.sum() / each.below.sum() for each in used]))
     sides = min(np.mean(means <= 0), np.mean(means >= 0))
     return Estimate(value, float(low), float(high), min(1.0, 2 * max(float(sides), 1 / resamples)))
+
+
+@lru_cache(maxsize=128)
+def _weights(contexts: int, resamples: int, seed: tuple[int, int]) -> np.ndarray:
+    """How often each context is drawn, of shape `(resamples, contexts)`; the same for all systems of a table."""
+    chooser = np.random.default_rng(seed)
+    return chooser.multinomial(contexts, np.full(contexts, 1 / contexts), resamples).astype(np.float64)
 
 
 def difference(first: Sequence[Ratio], second: Sequence[Ratio], **options: int) -> Estimate | None:
