@@ -26,7 +26,7 @@ from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
 
 LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
-TRAINED = "How the learned systems were trained: steps of the stages, passes over each file"
+TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = Path("reet") / "reet-base"
 START, END = "<!-- results: written by eval/report.py -->", "<!-- end of results -->"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from eval import compare, plots, records
+from eval import compare, learned, plots, records
 from eval.board import Board, mean
 from eval.bootstrap import Estimate
 from eval.records import Result, RowScores, SetScores
@@ -191,6 +192,17 @@ def test_two_versions_of_a_task_are_refused(folder):
 def test_times_are_those_of_the_slowest_set(board):
     board.get("reet", "mtr", "session", 20).sets["b-dev"].costs = COSTS | {"turn_ms_p95": 1234.0}
     assert cells(latency(board, "mtr", "session", 20), "**REET**") == ["3", "1,234", "9"]
+
+
+def test_training_is_told_from_the_first_stage_on(tmp_path):
+    first = {"steps": 300, "recipe": {"objective": "read", "mixture": {"a-train": 0.5}}}
+    record = {"steps": 20, "recipe": {"objective": "relevance", "rank": 8, "mixture": {"b-train": 2, "a-train": 1}}}
+    for name in learned.FOLDERS.values():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "training.json").write_text(json.dumps({**record, "initial": first}))
+    head, lines = learned.training_rows(tmp_path)
+    assert head == ["system", "tuned", "steps", "a", "b"]
+    assert lines[-1] == ["**REET**", "LoRA, rank 8", "300 to read, 20", "1.5", "2"]
 
 
 def test_comparing_finds_what_differs(folder, tmp_path, capsys):
