@@ -100,6 +100,11 @@ def readme_section(board: Board, cost: dict[str, Any]) -> str:
     )
 
 
+def generated_tasks(board: Board) -> list[str]:
+    """The tasks beside the one on data sets that REET was measured on."""
+    return [task for task in board.tasks if task != TASK and "reet" in board.systems(task, REGIME, BUDGET)]
+
+
 def history(board: Board) -> str:
     """A sentence on what earlier turns add to REET: with them minus without, paired over texts."""
     said = []
@@ -143,7 +148,7 @@ def write(root: Path, target: Path) -> list[Path]:
         (target / path).write_text(text, encoding="utf-8")
     drawn = target / results.relative_to(root) / "plots"
     plots.by_turn(board, drawn / "by-turn.svg")
-    plots.by_turn(board, drawn / "by-turn-generated.svg", [task for task in board.tasks if task != TASK], 20)
+    plots.by_turn(board, drawn / "by-turn-generated.svg", generated_tasks(board), 20)
     plots.by_budget(board, drawn / "by-budget.svg")
     plots.by_budget(board, drawn / "recall-by-budget.svg", measure=RECALL)
     person = root / "model_cards" / f"{MODEL.name}.md"
