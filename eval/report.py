@@ -10,6 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from eval import plots
-from eval.board import RECALL, SURVIVAL, Board
+from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
 from eval.learned import training_rows
 from eval.records import FOLDER
+from eval.regimes import REGIMES
 from eval.summary import BUDGET, REGIME, TASK, summary
 from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
@@ -92,11 +94,30 @@ def readme_section(board: Board, cost: dict[str, Any]) -> str:
             "",
             history(board),
             "",
+            behind(board),
+            "",
             f"A turn of {cost['new_tokens']} new tokens costs {cost['long_ms']:.0f} ms in a session of "
             f"{cost['history_tokens']:,} tokens and {cost['empty_ms']:.0f} ms in an empty one "
             f"({cost['ratio']:.2f} times), on {cost['hardware']['cores']} CPU cores, in one run.",
             END,
         ]
+    )
+
+
+def behind(board: Board) -> str:
+    """A sentence on where a baseline keeps more answers than REET, the interval of the difference excluding zero."""
+    said = []
+    for task, regime in product(board.tasks, REGIMES):
+        found: dict[str, list[int]] = {}
+        for budget in board.budgets:
+            rival = board.best_rival(task, regime, budget, SURVIVAL)
+            lead = rival and board.lead("reet", rival, task, regime, budget, SURVIVAL)
+            if rival and lead and lead.high < 0:
+                found.setdefault(rival, []).append(budget)
+        for rival, budgets in found.items():
+            said.append(f"`{task}`, `{regime}`, {', '.join(map(str, budgets))} % ({title(rival)})")
+    return (
+        f"Where a baseline keeps more answers than REET, the interval excluding zero: {'; '.join(said) or 'nowhere'}."
     )
 
 

@@ -193,7 +193,8 @@ def generated(board: Board, regime: str, budget: int, measure: str = SURVIVAL) -
     tasks = [name for name in board.tasks if not name.startswith("mtr")]
     columns = [(task, measure, task.replace("_", " ")) for task in tasks]
     if measure == SURVIVAL:
-        columns += [(task, name, f"{task.replace('_', ' ')}: {said}") for (task, name), said in FURTHER.items()]
+        more = [(task, name, said) for (task, name), said in FURTHER.items() if task in tasks]
+        columns += [(task, name, f"{task.replace('_', ' ')}: {said}") for task, name, said in more]
     systems = list(dict.fromkeys(s for task in tasks for s in board.systems(task, regime, budget)))
     rows = [
         [title(s), *(shown(mean(board.get(s, task, regime, budget), name)) for task, name, _ in columns)]
@@ -210,6 +211,9 @@ def sections(board: Board) -> Iterator[tuple[str, str]]:
                 yield f"`mtr`, regime `{regime}`, {budget} % of the tokens", overview(board, "mtr", regime, budget)
     yield "REET against the best baseline, answer survival", leads(board, "mtr", SURVIVAL)
     yield "REET against the best baseline, evidence recall", leads(board, "mtr", RECALL)
+    for task in board.tasks:
+        if task != "mtr":
+            yield f"REET against the best baseline on `{task}`, answer survival", leads(board, task, SURVIVAL)
     for regime in REGIMES:
         if board.systems("mtr", regime, 20):
             yield f"By data set, regime `{regime}`, 20 %", by_set(board, "mtr", regime, 20)

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from eval import compare, learned, plots, records
+from eval import compare, learned, plots, records, report
 from eval.board import Board, mean
 from eval.bootstrap import Estimate
 from eval.records import Result, RowScores, SetScores
@@ -203,6 +203,18 @@ def test_training_is_told_from_the_first_stage_on(tmp_path):
     head, lines = learned.training_rows(tmp_path)
     assert head == ["system", "tuned", "steps", "a", "b"]
     assert lines[-1] == ["**REET**", "LoRA, rank 8", "300 to read, 20", "1.5", "2"]
+
+
+def test_where_a_baseline_is_ahead_is_said(folder):
+    assert report.behind(Board(folder)).endswith(": nowhere.")
+    records.write(make_result("bm25", [[1, 1], [1, 1]], regime="rolling"), folder)
+    records.write(make_result("reet", [[0, 0], [0, 1]], regime="rolling"), folder)
+    assert report.behind(Board(folder)).endswith(": `mtr`, `rolling`, 20 % (BM25 sentences).")
+
+
+def test_what_history_adds_is_said(folder):
+    records.write(make_result("reet_no_history", [[1, 0], [1, 0]]), folder)
+    assert "+.375" in report.history(Board(folder))  # (3 - 2) / 4 of set a, (2 - 1) / 2 of set b
 
 
 def test_comparing_finds_what_differs(folder, tmp_path, capsys):

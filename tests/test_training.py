@@ -163,16 +163,9 @@ def test_number_of_processes_is_read_from_the_launch_command():
     assert launched_processes(["bash"]) == 1
 
 
-def test_published_command_names_no_folder_of_this_machine():
-    argv = [
-        "/home/me/reet/train/train_scorer.py",
-        "/home/me/toy.yaml",
-        "--data",
-        "/home/me/data",
-        "--learning_rate",
-        "1",
-    ]
-    argv += ["--resume_from_checkpoint", "/home/me/run/checkpoint-30"]
+def test_published_command_names_no_folder_of_this_machine(tmp_path):
+    argv = [f"{tmp_path}/train/train_scorer.py", f"{tmp_path}/toy.yaml", "--data", f"{tmp_path}/data"]
+    argv += ["--learning_rate", "1", "--resume_from_checkpoint", f"{tmp_path}/run/checkpoint-30"]
     command = published_command(argv, TrainingArguments(use_cpu=True))
     assert command == (
         "accelerate launch --cpu --num_processes 1 train/train_scorer.py train/recipes/toy.yaml "
