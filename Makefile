@@ -44,7 +44,7 @@ train-toy: $(STAMP) ## Train the toy recipe (DATA=folder of parquet files) and c
 	@test -n "$(DATA)" || { echo "Name the data: make train-toy DATA=folder-of-parquet-files"; exit 2; }
 	$(BIN)/accelerate launch --cpu --num_processes 1 train/train_scorer.py train/recipes/toy.yaml --data $(DATA) --encoder $(ENCODER)
 
-results: $(STAMP) ## Measure all offline systems on every task (DATA=folder of parquet files), about 3 hours on 2 cores
+results: $(STAMP) ## Measure all offline systems on every task (DATA=folder of parquet files), hours on 2 cores
 	@test -n "$(DATA)" || { echo "Name the data: make results DATA=folder-of-parquet-files"; exit 2; }
 	$(MEASURE) --task mtr --data $(DATA) --rows 60 $(ALL) --reader extractive
 	for task in $(GENERATED); do $(MEASURE) --task $$task --rows 4 $(ALL) || exit; done

@@ -99,7 +99,7 @@ class Board:
         Args:
             result: What was measured.
             reader: Its name.
-            measures: Of each question the first one that it has: F1, or ROUGE-L if its answer is abstractive.
+            measures: Of each question those that it has, by default F1, or ROUGE-L if its answer is abstractive.
             sets: Of these data sets only. Only questions count that have both scores.
         """
         whole = self.get("full", result.task, result.regime, result.budget)
@@ -133,9 +133,9 @@ class Board:
         return difference(one.ratios(measure, sets=shared), other.ratios(measure, sets=shared))
 
 
-def contexts(result: Result, measure: str, turn: int | None = None) -> int:
-    """Number of contexts, of all data sets, that have a score."""
-    return int(sum((ratio.below > 0).sum() for ratio in result.ratios(measure, turn)))
+def contexts(sets: Sequence[Ratio]) -> int:
+    """Number of contexts, of all data sets, that an estimate is made from."""
+    return int(sum((ratio.below > 0).sum() for ratio in sets))
 
 
 def mean(
@@ -155,8 +155,10 @@ def _both(row: RowScores, full: RowScores | None, measures: Sequence[str]) -> li
 
 
 def _check_same_rows(one: Result, other: Result, name: str) -> None:
-    """Raises:
-    ReetError: If two results were not measured on the same rows of a data set.
+    """Nothing, if two results were measured on the same rows of a data set.
+
+    Raises:
+        ReetError: If they were not.
     """
     if one.sets[name].fingerprint != other.sets[name].fingerprint:
         raise ReetError(

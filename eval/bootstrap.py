@@ -49,7 +49,7 @@ def estimate(sets: Sequence[Ratio], resamples: int = RESAMPLES, seed: int = 0) -
     Args:
         sets: A data set without anything below its line is left out; `None` comes back if no other is there.
         resamples: Number of draws.
-        seed: Of the draws. The same seed draws the same contexts of sets of equal size.
+        seed: Of the draws. The same seed draws the same contexts for every system.
     """
     used = [each for each in sets if each.below.sum() > 0]
     if not used:

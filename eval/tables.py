@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from eval.board import RECALL, SURVIVAL, Board, contexts, mean, title
 from eval.bootstrap import RESAMPLES, Estimate, estimate
-from eval.records import Result
 from eval.regimes import REGIMES
 
 TURNS = (1, 5, 10, 20)
+LATER = (10, 20)  # turns that the first one is compared with
 AGES = {"0 to 2": range(0, 3), "3 to 5": range(3, 6), "6 to 9": range(6, 10)}  # chunks
 FURTHER = {  # measures beside the main one of a generated task
     ("variable_tracking", "value_survival"): "the value alone",
@@ -51,36 +51,21 @@ def overview(board: Board, task: str, regime: str, budget: int) -> str:
     """
     readers = board.readers(task)
     head = ["system", "answer survival", "evidence recall", *(f"{name}, retention" for name in readers)]
-    head += [*(f"Ret({turn})" for turn in TURNS), *(f"Ret(1) − Ret({turn})" for turn in (10, 20))]
-    rows = []
-    shown_systems = board.systems(task, regime, budget)
-    for system in ["full", *shown_systems] if shown_systems else []:
+    head += [*(f"Ret({turn})" for turn in TURNS), *(f"Ret(1) − Ret({turn})" for turn in LATER)]
+    rows, counts = [], []
+    systems = board.systems(task, regime, budget)
+    for system in ["full", *systems] if systems else []:
         result = board.get(system, task, regime, budget)
         if result is None:
             continue
-        line = [mean(result, SURVIVAL), mean(result, RECALL)]
-        line += [estimate(board.reader_ratios(result, name)) for name in readers]
-        line += [mean(result, SURVIVAL, turn) for turn in TURNS]
-        lost = [estimate(result.degradation(SURVIVAL, 1, turn)) for turn in (10, 20)]
-        rows.append([title(system), *map(shown, line), *(shown(each, signed=True) for each in lost)])
-    if rows and result is not None:
-        counts = [
-            contexts(result, SURVIVAL),
-            contexts(result, RECALL),
-            *(_read(board, result, name) for name in readers),
-        ]
-        counts += [contexts(result, SURVIVAL, turn) for turn in TURNS]
-        counts += [_both_turns(result, turn) for turn in (10, 20)]
-        rows.append(["*number of texts*", *map(str, counts)])
-    return table(head, rows)
-
-
-def _read(board: Board, result: Result, reader: str) -> int:
-    return int(sum((ratio.below > 0).sum() for ratio in board.reader_ratios(result, reader)))
-
-
-def _both_turns(result: Result, turn: int) -> int:
-    return int(sum(ratio.below.sum() for ratio in result.degradation(SURVIVAL, 1, turn)))
+        columns = [result.ratios(SURVIVAL), result.ratios(RECALL)]
+        columns += [board.reader_ratios(result, name) for name in readers]
+        columns += [result.ratios(SURVIVAL, turn) for turn in TURNS]
+        lost = [result.degradation(SURVIVAL, 1, turn) for turn in LATER]
+        rows.append([title(system), *(shown(estimate(each)) for each in columns)])
+        rows[-1] += [shown(estimate(each), signed=True) for each in lost]
+        counts = [str(contexts(each)) for each in [*columns, *lost]]
+    return table(head, [*rows, ["*number of texts*", *counts]] if rows else [])
 
 
 def by_set(board: Board, task: str, regime: str, budget: int) -> str:

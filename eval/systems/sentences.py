@@ -10,7 +10,7 @@ import numpy as np
 
 from reet_hf.conversation import Conversation
 from reet_hf.records import Turn
-from reet_hf.scoring.scorer import TokenScores
+from reet_hf.scoring.scorer import TokenScores, span_array
 from reet_hf.segmentation import units
 
 
@@ -35,7 +35,7 @@ class SentenceRanker(ABC):
         """One score a sentence; a ranker that needs no query is given an empty one."""
         found, index = state
         scores = self.rank(index, query or "") if found else np.zeros(0)
-        places = np.array([(unit.message, unit.start, unit.end) for unit in found], dtype=np.int64).reshape(-1, 3)
+        places = span_array(found)
         return TokenScores(places[:, 0], places[:, 1], places[:, 2], scores)
 
     def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:  # noqa: B027
