@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 # What `make results` and `make reproduce` measure.
-SYSTEMS := full,last_k,random,stopwords_idf,lexrank,tfidf,bm25,minilm,llmlingua2_recipe,maxsim,cross_encoder,reet_prior,reet_no_history,reet
+SYSTEMS := full,last_k,random,stopwords_idf,lexrank,tfidf,bm25,minilm,llmlingua2_recipe,maxsim,cross_encoder,reet_prior,reet_no_history,reet_sentences,reet
 GENERATED := key_value prefix_suffix variable_tracking non_literal latest_value
 ALL := --regime all --budget all
 MEASURE = $(BIN)/accelerate launch --cpu --num_processes 2 eval/run.py --system $(SYSTEMS) --encoder $(ENCODER)

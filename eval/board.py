@@ -27,9 +27,10 @@ TITLES = {
     "cross_encoder": "cross-encoder, our size",
     "reet_prior": "REET, prior only",
     "reet_no_history": "REET, no history",
+    "reet_sentences": "REET, whole sentences",
     "reet": "**REET**",
 }
-OURS = ("reet", "reet_prior", "reet_no_history")
+OURS = ("reet", "reet_prior", "reet_no_history", "reet_sentences")
 SURVIVAL, RECALL = "answer_survival", "evidence_recall"
 
 

@@ -12,7 +12,7 @@ from eval.systems.base import Kept, System
 from reet_hf.budget import TokenCounter, resolve_limit
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.records import Span, Turn
-from reet_hf.rendering import render_text, rendered_tokens, whole
+from reet_hf.rendering import joint, render_text, rendered_tokens, whole
 
 REGIMES = ("session", "once", "first_query", "rolling")
 CHUNKS = 10
@@ -144,8 +144,7 @@ def roll(system: System, messages: Messages, chunks: Sequence[range], budget: in
 def rendered(messages: Messages, held: Sequence[Span]) -> tuple[list[dict[str, Any]], list[list[tuple[int, Span]]]]:
     """Held slices as messages, and for each message where its slices stand: (first character, original place).
 
-    Slices that only white space parts become one; else a line break or a space stands between them, as
-    `reet_hf.rendering` puts it.
+    Slices that only white space parts become one; between others stands what `reet_hf.rendering.joint` says.
     """
     shown: list[dict[str, Any]] = []
     origins: list[list[tuple[int, Span]]] = []
@@ -162,7 +161,7 @@ def rendered(messages: Messages, held: Sequence[Span]) -> tuple[list[dict[str, A
                 shown[-1]["content"] = shown[-1]["content"][:first]
                 span = Span(span.message, before.start, span.end)
             else:
-                shown[-1]["content"] += "\n" if "\n" in gap else " "
+                shown[-1]["content"] += joint(gap)
         origins[-1].append((len(shown[-1]["content"]), span))
         shown[-1]["content"] += text[span.start : span.end]
         previous = span

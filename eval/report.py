@@ -1,7 +1,8 @@
 """Make every table and plot from eval/results: python -m eval.report [--check]
 
-Writes the results section of README.md, `eval/results/README.md`, the plots beside it, the summary that the model card
-is made from, the card, and the card's `.eval_results`. `--check` writes nothing and says whether all are current.
+Writes the results section of README.md, `eval/results/README.md`, the plots beside it, the page of the ablations, the
+summary that the model card is made from, the card, and the card's `.eval_results`. `--check` writes nothing and says
+whether all are current.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from eval import plots
+from eval import ablations, calibration, plots
 from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
 from eval.learned import training_rows
@@ -28,6 +29,7 @@ from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
 
 LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
+CHANCES = "Expected calibration error of the chances that sentences are needed, in 15 bins"
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = Path("reet") / "reet-base"
@@ -66,7 +68,12 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
     """
     own = board.results["reet", TASK, REGIME, BUDGET]
     sets = ", ".join(f"{name} {len(entry.rows)}" for name, entry in sorted(own.sets.items()))
-    found = [*sections(board), (LATENCY, latency(quick, TASK, REGIME, BUDGET)), (TRAINED, table(*training_rows(root)))]
+    found = [
+        *sections(board),
+        (CHANCES, calibration.page(root / FOLDER.relative_to(ROOT) / "calibration")),
+        (LATENCY, latency(quick, TASK, REGIME, BUDGET)),
+        (TRAINED, table(*training_rows(root))),
+    ]
     parts = [PAGE.format(resamples=f"{RESAMPLES:,}", sets=sets)]
     parts += [f"## {heading}\n\n{text}\n" for heading, text in found if text.count("\n") > 1]
     return "\n".join(parts)
@@ -164,6 +171,9 @@ def write(root: Path, target: Path) -> list[Path]:
         results.relative_to(root) / "summary.json": json.dumps(found, indent=2) + "\n",
         MODEL / ".eval_results" / "mtr.yaml": eval_results(found),
     }
+    studied = results / "ablations"
+    if ablations.path(studied, ablations.FULL).is_file():
+        texts[studied.relative_to(root) / "README.md"] = ablations.page(studied)
     for path, text in texts.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(text, encoding="utf-8")

@@ -33,8 +33,13 @@ def parser() -> argparse.ArgumentParser:
         description="Compress a text file, or a JSON file with messages or a context, to a token budget.",
     )
     compress.add_argument("file", metavar="FILE", help="text or JSON; - reads standard input")
-    compress.add_argument("--budget", type=budget, default=0.3, help="keep rate like 0.3, or tokens like 2000")
-    compress.add_argument("--query", help="what the reader will be asked; words are pruned without one")
+    compress.add_argument("--budget", type=budget, help="keep rate like 0.3 (the default), or tokens like 2000")
+    compress.add_argument(
+        "--threshold",
+        type=float,
+        help="keep what is needed with at least this chance",
+    )
+    compress.add_argument("--query", help="what will be asked; without it what any question may need stays")
     compress.add_argument("--format", choices=FORMATS, default="text", help="what is printed (default: text)")
     compress.add_argument("--unit", default="auto", help="word, clause, sentence, message or auto")
     compress.add_argument(
@@ -97,6 +102,7 @@ def run_compress(arguments: argparse.Namespace) -> None:
     out = compress(
         inputs,
         budget=arguments.budget,
+        threshold=arguments.threshold,
         unit=arguments.unit,
         tokenizer=arguments.tokenizer,
         protect=protection(arguments.protect),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,12 @@ from .records import Compressed, Mention, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, rendered_tokens, whole
 from .scoring.scorer import Scorer, TokenScores, pool, span_array
 from .segmentation import UNITS, units
-from .selection import Candidates, fit
+from .selection import Candidates, Forms, fit, lend
+from .shortening import FORMS, short_forms
 
 STRATEGIES = ("extractive",)
+DEFAULT_BUDGET = 0.3
+Slices = tuple[tuple[tuple[int, int], ...], ...]
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
 
@@ -30,11 +35,12 @@ FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word
 class Options:
     """What a caller may choose for one compression; see the README for each."""
 
-    budget: float | int = 0.3
+    budget: float | int | None = None
     tokenizer: Any = None
     unit: str = "auto"
     strategy: str = "extractive"
     protect: Sequence[Any] = ()
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.unit not in (*UNITS, "auto"):
@@ -46,10 +52,18 @@ class Options:
             )
         if self.strategy not in STRATEGIES:
             raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
+        if self.threshold is not None and not (_is_real(self.threshold) and 0.0 <= self.threshold <= 1.0):
+            raise ReetError(f"`threshold` must be a chance between 0 and 1, got {self.threshold!r}.")
+        if self.budget is None:
+            object.__setattr__(self, "budget", DEFAULT_BUDGET if self.threshold is None else 1.0)
         resolve_limit(self.budget, 0)
         protection_rules(self.protect)
         if self.tokenizer is not None:
             object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
 
 
 @dataclass
@@ -60,6 +74,7 @@ class Counts:
     lines: list[int] = field(default_factory=list)
     overheads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     costs: dict[str, np.ndarray] = field(default_factory=dict)
+    forms: dict[str, np.ndarray] = field(default_factory=dict)  # costs of the forms of each unit, (forms, units)
 
 
 @dataclass
@@ -71,6 +86,7 @@ class State:
     mentions: list[Mention] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
     places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
+    slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
     counts: Counts | None = None
 
     def counted(self, counter: TokenCounter) -> Counts:
@@ -132,14 +148,19 @@ class Compressor:
         counts = state.counted(counter)
         original = self._original(conversation, counts)
         limit = resolve_limit(options.budget, original)
-        everything = isinstance(options.budget, float) and options.budget == 1.0
+        everything = options.threshold is None and isinstance(options.budget, float) and options.budget == 1.0
         if everything:
             kept = [found.span for found in units(conversation, "message" if options.unit == "message" else "word")]
             limit = max(limit, rendered_tokens(conversation, kept, counter))
-        unit = self._unit(state, counts, options.unit, query, limit)
         scores = self.scorer.score(state.scored, query, history)
+        unit = self._unit(state, counts, options.unit, query, limit, scores)
         found = self._measured(state, counts, unit)
         candidates = Candidates(found, pool(scores, state.places[unit]), counts.costs[unit])
+        if options.threshold is not None:
+            candidates = _above(candidates, options.threshold, scores)
+        elif options.unit == "auto" and scores.chances is not None and not everything:
+            chances = lend(candidates.scores) if query is not None else candidates.scores
+            candidates = replace(candidates, scores=chances, forms=self._forms(state, counts, unit))
         spans = fit(
             candidates,
             self._overheads(conversation, counts),
@@ -195,15 +216,28 @@ class Compressor:
         counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
         return counts.overheads
 
-    def _unit(self, state: State, counts: Counts, unit: str, query: str | None, limit: int) -> str:
-        """`unit`, or for auto: words without a query; with one sentences, clauses where few sentences fit."""
+    def _unit(self, state: State, counts: Counts, unit: str, query: str | None, limit: int, scores: TokenScores) -> str:
+        """`unit`, or for auto: sentences, clauses where few sentences fit; words for scores that say no chance."""
         if unit != "auto":
             return unit
-        if query is None:
+        if query is None and scores.chances is None:
             return "word"
         self._measured(state, counts, "sentence")
         costs = counts.costs["sentence"]
         return "clause" if len(costs) and limit < 3 * costs.mean() else "sentence"
+
+    @staticmethod
+    def _forms(state: State, counts: Counts, unit: str) -> Forms:
+        """The forms of all units of one kind, brought up to the last message."""
+        found = state.units[unit]
+        known = state.slices.setdefault(unit, [])
+        known.extend(_slices(state, found[len(known) :]))
+        costs = counts.forms.get(unit, np.zeros((len(FORMS), 0), dtype=np.int64))
+        first = costs.shape[1]
+        more = _form_costs(state.conversation, found[first:], known[first:], counts.counter)
+        more[-1] = counts.costs[unit][first:]
+        counts.forms[unit] = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
+        return Forms(counts.forms[unit], known)
 
     @staticmethod
     def _measured(state: State, counts: Counts, unit: str) -> list[Unit]:
@@ -225,6 +259,53 @@ def _costs(conversation: Conversation, found: Sequence[Unit], counter: TokenCoun
     return counter.costs(texts, [[(unit.start, unit.end) for unit in own] for _, own in grouped])
 
 
+def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
+    """The forms of units: what is no running text, and what states a constraint, has none but itself."""
+    mentions: dict[int, list[Mention]] = {}
+    for mention in state.mentions:
+        mentions.setdefault(mention.message, []).append(mention)
+    for number, own in groupby(found, key=lambda unit: unit.message):
+        text = state.conversation.messages[number].text
+        named = [(m.start, m.end) for m in mentions.get(number, ()) if m.type != "CONSTRAINT"]
+        bound = [m for m in mentions.get(number, ()) if m.type == "CONSTRAINT"]
+        for unit in own:
+            if unit.kind not in UNITS or any(m.start < unit.end and unit.start < m.end for m in bound):
+                yield (((unit.start, unit.end),),) * len(FORMS)
+            else:
+                first = bisect_right(named, unit.start, key=itemgetter(1))
+                last = bisect_left(named, unit.end, key=itemgetter(0))
+                yield short_forms(text, unit.start, unit.end, named[first:last])
+
+
+def _form_costs(
+    conversation: Conversation, found: Sequence[Unit], slices: Sequence[Slices], counter: TokenCounter
+) -> np.ndarray:
+    """Estimated tokens of each form but the last, whose row is left empty, of shape `(forms, units)`."""
+    costs = np.zeros((len(FORMS), len(found)), dtype=np.int64)
+    for level in range(len(FORMS) - 1):
+        parts = [
+            Unit(unit.message, start, end)
+            for unit, forms in zip(found, slices, strict=True)
+            for start, end in forms[level]
+        ]
+        owners = np.repeat(np.arange(len(found)), [len(forms[level]) for forms in slices])
+        costs[level] = np.bincount(owners, _costs(conversation, parts, counter), len(found))
+    return costs
+
+
+def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Candidates:
+    """The candidates whose chance is at least `threshold`; a group stays if one of its units does."""
+    if scores.chances is None:
+        raise ReetError("`threshold` needs a scorer that gives chances, which this one does not; use `budget` alone.")
+    dense, count = candidates.choices()
+    best = np.zeros(count)
+    np.maximum.at(best, dense, candidates.scores)
+    places = np.flatnonzero(best[dense] >= threshold)
+    return Candidates(
+        [candidates.units[place] for place in places.tolist()], candidates.scores[places], candidates.costs[places]
+    )
+
+
 def _split(
     conversation: Conversation, scores: TokenScores, counter: TokenCounter, level: str, coarse: Sequence[Unit]
 ) -> Candidates:
@@ -243,7 +324,7 @@ def _split(
 def _pieces(
     conversation: Conversation, spans: Sequence[Span], scores: TokenScores, whole_units: set[Span]
 ) -> tuple[Piece, ...]:
-    """Spans with their importance squashed into (0, 1).
+    """Spans with their chances, or with their importance squashed into (0, 1) where scores say no chance.
 
     Smaller spans than the units that were asked for become one piece where they stand side by side.
     """
@@ -259,7 +340,7 @@ def _pieces(
                 continue
         runs.append(span)
     importance = pool(scores, span_array(runs))
-    squashed = 1.0 / (1.0 + np.exp(-np.clip(importance, -30, 30)))
+    squashed = importance if scores.chances is not None else 1.0 / (1.0 + np.exp(-np.clip(importance, -30, 30)))
     return tuple(
         Piece(span.message, span.start, span.end, float(value)) for span, value in zip(runs, squashed, strict=True)
     )

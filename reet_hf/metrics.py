@@ -123,6 +123,25 @@ def _identity(mention: Mention) -> tuple[str, str]:
     return mention.type, mention.text.casefold()
 
 
+def expected_calibration_error(chances: Sequence[float], outcomes: Sequence[float], bins: int = 15) -> float:
+    """Mean distance between chance and share of what came true, over bins of equal width, in [0, 1]; lower is better.
+
+    Naeini et al., "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+
+    Args:
+        chances: In [0, 1].
+        outcomes: 1 for what came true, else 0.
+        bins: How many.
+    """
+    if len(chances) != len(outcomes):
+        raise ReetError(f"`outcomes` must have one value a chance, got {len(outcomes)} for {len(chances)}.")
+    places = [min(int(chance * bins), bins - 1) for chance in chances]
+    gaps = [0.0] * bins
+    for place, chance, outcome in zip(places, chances, outcomes, strict=True):
+        gaps[place] += chance - outcome
+    return sum(map(abs, gaps)) / len(places) if places else 0.0
+
+
 def latest_value(
     texts: Sequence[str],
     answer_spans: Sequence[Mapping[str, int]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,19 +13,27 @@ from .conversation import Conversation, Message, text_part
 from .records import Span
 
 Offsets = tuple[int, int]
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?:\s|$)|[。！？]")
+
+
+def joint(gap: str) -> str:
+    """What stands between two kept slices of a message for the text `gap` that was between them.
+
+    White space stays as it was. Where text was left out, a line break stands if a line or a sentence ended there, else
+    a space.
+    """
+    if gap.isspace():
+        return gap
+    return "\n" if "\n" in gap or _SENTENCE_END.search(gap) else " "
 
 
 def joined(message: Message, spans: Sequence[Offsets]) -> str:
-    """Slices of one message in order, with the original white space between neighbours.
-
-    Where text was left out, a line break stands if it held one, else a space.
-    """
+    """Slices of one message in order, with what `joint` puts between them."""
     pieces: list[str] = []
     last: int | None = None
     for start, end in spans:
         if last is not None and start > last:
-            gap = message.text[last:start]
-            pieces.append(gap if gap.isspace() else "\n" if "\n" in gap else " ")
+            pieces.append(joint(message.text[last:start]))
         pieces.append(message.text[start:end])
         last = end
     return "".join(pieces)

@@ -70,7 +70,7 @@ class Session:
 
         Args:
             query: The question of this turn; without one, what any later turn may need is kept.
-            **options: As for the pipeline: `budget`, `tokenizer`, `unit`, `strategy`, `protect`.
+            **options: As for the pipeline: `budget`, `tokenizer`, `unit`, `strategy`, `protect`, `threshold`.
 
         Returns:
             The dictionary that the pipeline returns.

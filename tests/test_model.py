@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 from reet_hf import ReetConfig, ReetForCompression, ReetForTokenScoring, ReetModel
 from reet_hf.conversation import Conversation, parse_messages
-from reet_hf.modeling.turn_head import _coverage, _named, _segment
+from reet_hf.modeling.turn_head import LOSS_WEIGHTS, Queries, TurnContext, TurnHead, _coverage, _named, _segment
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
 from reet_hf.windows import tokenize
@@ -145,6 +145,63 @@ def test_previous_importance_compounds(tiny_model, tokenizer):
     assert not np.allclose(fresh.importance, after.importance)
 
 
+def head_inputs(config: ReetConfig) -> tuple[torch.Tensor, TurnContext]:
+    """States of six sentences of three tokens, and a query that has two words of the first sentence."""
+    torch.manual_seed(2)
+    words = torch.tensor([1, 2, 3] + [0] * 15)
+    queries = Queries(
+        torch.randn(1, 4, config.width), torch.ones(1, 4, dtype=torch.bool), torch.tensor([[11, 12, 0, 0]])
+    )
+    context = TurnContext(
+        units=torch.arange(6).repeat_interleave(3),
+        words=words,
+        vocabulary=torch.tensor([0, 11, 12, 13]),
+        rarity=(words > 0).float(),
+        ages=torch.zeros(18, dtype=torch.long),
+        mentions=torch.zeros(18),
+        queries=queries,
+    )
+    return torch.randn(18, config.width), context
+
+
+@pytest.mark.parametrize(("lexical", "matters"), [(True, True), (False, False)])
+def test_repeated_words_matter_unless_lexical_match_is_off(tokenizer, lexical, matters):
+    config = make_config(len(tokenizer), lexical_match=lexical)
+    head = TurnHead(config).eval()
+    states, context = head_inputs(config)
+    with torch.no_grad():
+        named = head(head.index(states), context).relevance
+        context.queries.words = torch.zeros_like(context.queries.words)
+        unnamed = head(head.index(states), context).relevance
+    assert (not torch.equal(named, unnamed)) is matters
+
+
+@pytest.mark.parametrize(("neighbours", "reached"), [(0, {2}), (1, {1, 2, 3}), (2, {0, 1, 2, 3, 4})])
+def test_a_sentence_reaches_as_many_neighbours_as_configured(tokenizer, neighbours, reached):
+    config = make_config(len(tokenizer), neighbours=neighbours)
+    head = TurnHead(config).eval()
+    states, context = head_inputs(config)
+    with torch.no_grad():
+        before = head(head.index(states), context).relevance
+        states[7] += 1.0
+        after = head(head.index(states), context).relevance
+    changed = (before != after).any(-1).view(6, 3).any(-1)
+    assert set(changed.nonzero().flatten().tolist()) == reached
+
+
+def test_loss_terms_add_up_by_their_weights(tiny_model, tokenizer, collator, monkeypatch):
+    batch = collator([example(tokenizer, 40)])
+
+    def loss(**weights: float) -> float:
+        monkeypatch.setattr(tiny_model, "loss_weights", {"token": 0.0, "ranking": 0.0, "prior": 0.0, **weights})
+        with torch.no_grad():
+            return tiny_model(**batch).loss.item()
+
+    parts = loss(token=1.0), loss(ranking=0.5), loss(prior=0.5)
+    assert min(parts) > 0 and loss() == 0
+    assert loss(**LOSS_WEIGHTS) == pytest.approx(sum(parts))
+
+
 def test_segment_means_and_maxima_agree_with_loops():
     torch.manual_seed(0)
     values, lengths = torch.randn(9, 3, 2), torch.tensor([2, 1, 4, 2])
@@ -163,7 +220,12 @@ def test_coverage_weighs_query_words_by_rarity():
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"token_dim": 0}, "token_dim"), ({"window_tokens": 128}, "window_tokens"), ({"history_turns": -1}, "history")],
+    [
+        ({"token_dim": 0}, "token_dim"),
+        ({"window_tokens": 128}, "window_tokens"),
+        ({"history_turns": -1}, "history"),
+        ({"neighbours": -1}, "neighbours"),
+    ],
 )
 def test_wrong_sizes_are_refused_by_name(tokenizer, options, named):
     with pytest.raises(Exception, match=named):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,11 +19,14 @@ from conftest import ROOT, make_config
 from transformers import AutoModel, TrainingArguments
 
 from reet_hf import ReetError, ReetForCompression
-from reet_hf.training.arguments import read_recipe
+from reet_hf.scoring.collator import ScoringCollator
+from reet_hf.scoring.labels import prior_targets
+from reet_hf.training.arguments import parse_options, read_recipe
 from reet_hf.training.dataset import ScoringDataset, read_files
 from reet_hf.training.launch import launched_processes, published_command
 from reet_hf.training.metrics import kept_evidence
-from train.train_scorer import main
+from reet_hf.training.projection import start_from_components
+from train.train_scorer import build_model, main
 
 CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]
 
@@ -193,6 +197,7 @@ def test_numbers_may_be_written_with_an_exponent(data):
     argv = [str(ROOT / "train/recipes/toy.yaml"), "--data", str(data)]
     scorer, training = read_recipe([*argv, "--head_learning_rate", "1e-3", "--learning_rate", "6e-5"])
     assert scorer.head_learning_rate == 1e-3 and training.learning_rate == 6e-5
+    assert parse_options({"learning_rate": "1e-4", "output_dir": "x"})[1].learning_rate == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -218,6 +223,62 @@ def test_long_contexts_are_cut_around_evidence(data, tokenizer):
     assert [again[n].queries for n in range(18)] == [dataset[n].queries for n in range(18)]
 
 
+def test_fixed_parameters_keep_their_value_through_training(recipe, data, tmp_path, monkeypatch):
+    fixed = {"entity_gate": 0, "turn_embedding.weight": 0, "prior_weight": 0.25}
+    train(recipe(fixed=fixed, max_steps=3), monkeypatch, data)
+    head = ReetForCompression.from_pretrained(tmp_path / "run").scorer
+    assert head.entity_gate.item() == 0 and not head.turn_embedding.weight.any() and head.prior_weight.item() == 0.25
+    assert head.compounding.item() != 0.5
+    with pytest.raises(ReetError, match="no_such_weight"):
+        train(recipe(fixed={"no_such_weight": 0}, max_steps=1), monkeypatch, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"labels": "some"}, "multi, single"), ({"projection_init": "svd"}, "pca"), ({"losses": {"kl": 1}}, "kl")],
+)
+def test_choices_that_do_not_exist_are_refused(recipe, data, options, words):
+    with pytest.raises(ReetError, match=words):
+        read_recipe([*recipe(**options), "--data", str(data)])
+
+
+def test_single_labels_know_one_question_of_a_context(data, tokenizer):
+    files = read_files(data, ["cities-train"])
+    asked = {}
+    for labels in ("multi", "single"):
+        dataset = ScoringDataset(files, tokenizer, {"cities-train": 1}, labels=labels, seed=4)
+        asked[labels] = [dataset[number] for number in range(len(dataset))]
+    assert {len(shown.queries) for shown in asked["multi"]} == {5}
+    for shown, alone in zip(asked["multi"], asked["single"], strict=True):
+        assert len(alone.queries) == 1 and set(alone.queries) <= set(shown.queries)
+        assert np.array_equal(alone.prior, prior_targets(alone.relevance))
+        assert alone.prior.sum() < shown.prior.sum()
+    assert len({alone.queries[0] for alone in asked["single"]}) > 1
+
+
+def test_a_projection_begins_at_the_directions_that_keep_the_states(recipe, data, tokenizer):
+    """Kept: the share of the states' squared length; a random projection of 4 of 32 keeps about an eighth."""
+    shown = ScoringDataset(read_files(data, ["cities-train"]), tokenizer, {"cities-train": 1})
+    collator = ScoringCollator(tokenizer, window_tokens=32, query_tokens=24)
+    arguments = read_recipe([*recipe(model={"window_tokens": 32, "projection_dim": 4}), "--data", str(data)])[0]
+    model = build_model(arguments)
+    start_from_components(model, shown, collator)
+    batch = collator([shown[3]])
+    with torch.no_grad():
+        states = model.reet.encoder(batch["input_ids"], batch["attention_mask"]).last_hidden_state[0]
+        projected = model.reet.projection(states)
+    weight = model.reet.projection.weight
+    assert torch.allclose(weight @ weight.T, torch.eye(4), atol=1e-5)
+    assert projected.square().sum() > 0.5 * states.square().sum()
+    norms = projected.square().sum(0)
+    assert norms[0] == norms.max()
+
+
+def test_a_projection_needs_a_width(recipe, data, monkeypatch):
+    with pytest.raises(ReetError, match="projection_dim"):
+        train(recipe(projection_init="pca", max_steps=1), monkeypatch, data)
+
+
 def test_kept_evidence_takes_the_best_sentences_first():
     units = torch.tensor([[0] * 2 + [1] * 2 + [2] * 2 + [3] * 2 + [4] * 2])
     relevance = torch.zeros(1, 2, 10)
@@ -227,3 +288,6 @@ def test_kept_evidence_takes_the_best_sentences_first():
     importance[0, 1, 0:2] = 5.0
     assert kept_evidence(importance, relevance, units).tolist() == [[1.0, 0.0]]
     assert kept_evidence(importance, torch.zeros(1, 2, 10), units).tolist() == [[-1.0, -1.0]]
+    importance[0, 1, 4:6] = 4.0
+    assert kept_evidence(importance, relevance, units, 0.4).tolist() == [[1.0, 1.0]]
+    assert kept_evidence(importance, relevance, units, 0.1).tolist() == [[0.0, 0.0]]

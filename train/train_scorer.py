@@ -12,14 +12,24 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
 import reet_hf
-from reet_hf import ReetConfig, ReetForCompression
+from reet_hf import ReetConfig, ReetError, ReetForCompression
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
 from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
+from reet_hf.training.distillation import keep_layers
 from reet_hf.training.launch import published_command, start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
+from reet_hf.training.projection import start_from_components
 from reet_hf.training.trainer import ScoringTrainer
 
+DROPOUTS = (  # what encoders call theirs
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "embedding_dropout",
+    "mlp_dropout",
+)
+PLACES = ("initial", "teacher", "data", "encoder", "threads")  # what belongs to a machine, not to a recipe
 SCHEDULE = (
     "learning_rate",
     "weight_decay",
@@ -35,21 +45,39 @@ def build_model(arguments: ScorerArguments) -> ReetForCompression:
     """A model whose encoder is the pretrained one and whose head is new, or the one to go on from."""
     if arguments.initial:
         model = ReetForCompression.from_pretrained(arguments.initial, dtype=torch.float32)
+        if arguments.layers:
+            model = keep_layers(model, arguments.layers)
     else:
-        dropout = {
-            "hidden_dropout_prob": arguments.encoder_dropout,
-            "attention_probs_dropout_prob": arguments.encoder_dropout,
-        }
-        encoder_config = AutoConfig.from_pretrained(arguments.encoder, **dropout)
+        encoder_config = AutoConfig.from_pretrained(arguments.encoder)
+        for name in DROPOUTS:
+            if hasattr(encoder_config, name):
+                setattr(encoder_config, name, arguments.encoder_dropout)
         if Path(arguments.encoder).exists():  # no folder of this machine in what is published
             encoder_config.name_or_path = Path(arguments.encoder).name
         model = ReetForCompression(ReetConfig(encoder_config=encoder_config, **arguments.model))
         pretrained = AutoModel.from_pretrained(arguments.encoder, dtype=torch.float32)
         wanted = model.reet.encoder.state_dict()
         model.reet.encoder.load_state_dict({k: v for k, v in pretrained.state_dict().items() if k in wanted})
+    model.loss_weights |= arguments.losses
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not any(part in name for part in arguments.frozen)
+    for ending, value in arguments.fixed.items():
+        hold(model, ending, value)
     return model
+
+
+def hold(model: ReetForCompression, ending: str, value: float) -> None:
+    """Give every parameter whose name ends with `ending` this value in all places and train it no more.
+
+    Raises:
+        ReetError: If there is no such parameter.
+    """
+    held = [parameter for name, parameter in model.named_parameters() if name.endswith(ending)]
+    if not held:
+        raise ReetError(f"`fixed` must name parameters by the ends of their names, got {ending!r}; see the model's.")
+    for parameter in held:
+        torch.nn.init.constant_(parameter, value)
+        parameter.requires_grad = False
 
 
 def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, metrics: dict) -> None:
@@ -63,7 +91,7 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     record = {
         "command": published_command(sys.argv, trainer.args),
         "encoder": trainer.accelerator.unwrap_model(trainer.model).config.encoder.name_or_path,
-        "recipe": {k: v for k, v in vars(arguments).items() if k not in ("initial", "data", "encoder", "threads")},
+        "recipe": {name: value for name, value in vars(arguments).items() if name not in PLACES},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
         "processes": trainer.args.world_size,
@@ -73,8 +101,10 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
         "metrics": {k: v for k, v in metrics.items() if k.startswith(("eval_", "train_loss"))},
         "versions": {"reet_hf": reet_hf.__version__, "torch": torch.__version__},
     }
-    if arguments.initial:
-        record["initial"] = json.loads((Path(arguments.initial) / "training.json").read_text(encoding="utf-8"))
+    sources = {"initial": arguments.initial, "teacher": arguments.teacher}
+    for name, source in sources.items():
+        if source and not (name == "teacher" and source == arguments.initial):
+            record[name] = json.loads((Path(source) / "training.json").read_text(encoding="utf-8"))
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -94,17 +124,24 @@ def main(argv: list[str]) -> None:
         "max_questions": arguments.max_questions,
         "seed": training.seed,
     }
+    examples = ScoringDataset(files, tokenizer, arguments.mixture, labels=arguments.labels, **limits)
+    collator = ScoringCollator(
+        tokenizer, model.config.window_tokens, model.config.query_tokens, model.config.history_turns
+    )
+    if arguments.projection_init == "pca" and not arguments.initial:
+        start_from_components(model, examples, collator)
+    teacher = ReetForCompression.from_pretrained(arguments.teacher, dtype=torch.float32) if arguments.teacher else None
     trainer = ScoringTrainer(
         model=model,
         args=training,
-        train_dataset=ScoringDataset(files, tokenizer, arguments.mixture, **limits),
+        train_dataset=examples,
         eval_dataset=ScoringDataset(files, tokenizer, arguments.evaluation, vary=False, **limits),
-        data_collator=ScoringCollator(
-            tokenizer, model.config.window_tokens, model.config.query_tokens, model.config.history_turns
-        ),
+        data_collator=collator,
         processing_class=tokenizer,
         compute_metrics=scoring_metrics,
         head_learning_rate=arguments.head_learning_rate,
+        teacher=teacher,
+        distillation=arguments.distillation,
     )
     result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     metrics = {**result.metrics, **trainer.evaluate()}

@@ -23,6 +23,12 @@ class ReetConfig(PreTrainedConfig):
         max_turns: Ages, in turns, that are told apart; older messages share the last one.
         history_turns: Earlier queries and answers the head attends to.
         dropout: Dropout probability in the head.
+        lexical_match: Whether the head sees which words of a query a token or sentence repeats.
+        neighbours: Sentences on either side that a sentence's part of the score sees.
+        importance_scale: Factor of an importance logit in the Platt scaling (Platt, 1999) that makes a chance of it.
+        importance_shift: What is added to it.
+        prior_scale: Factor of a prior logit in the same.
+        prior_shift: What is added to it.
     """
 
     model_type = "reet"
@@ -37,6 +43,12 @@ class ReetConfig(PreTrainedConfig):
     max_turns: int = 64
     history_turns: int = 5
     dropout: float = 0.1
+    lexical_match: bool = True
+    neighbours: int = 2
+    importance_scale: float = 1.0
+    importance_shift: float = 0.0
+    prior_scale: float = 1.0
+    prior_shift: float = 0.0
 
     def __post_init__(self, **kwargs):
         if not type(self).__module__.startswith("transformers_modules."):
@@ -64,8 +76,11 @@ class ReetConfig(PreTrainedConfig):
         for name in ("token_dim", "unit_dim", "window_tokens", "query_tokens", "max_turns"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        if self.history_turns < 0 or (self.projection_dim is not None and self.projection_dim < 1):
-            raise ValueError("`history_turns` must be at least 0 and `projection_dim` at least 1 or None.")
+        for name in ("history_turns", "neighbours"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
+        if self.projection_dim is not None and self.projection_dim < 1:
+            raise ValueError(f"`projection_dim` must be at least 1 or None, got {self.projection_dim}.")
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
         if positions is not None and max(self.window_tokens, self.query_tokens) > positions:
             raise ValueError(

@@ -16,7 +16,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_reet import ReetConfig
-from .turn_head import Queries, TokenIndex, TurnContext, TurnHead, Turns, TurnScores, scoring_loss
+from .turn_head import LOSS_WEIGHTS, Queries, TokenIndex, TurnContext, TurnHead, Turns, TurnScores, scoring_loss
 
 
 @dataclass
@@ -35,12 +35,14 @@ class ReetScoringOutput(ModelOutput):
         prior: Query-blind importance, of shape `(conversations, tokens)`.
         relevance: Relevance to each query, of shape `(conversations, queries, tokens)`.
         importance: What selection uses, of shape `(conversations, queries, tokens)`.
+        token_states: What the scores were made from, of shape `(windows, window_tokens, width)`.
     """
 
     loss: torch.Tensor | None = None
     prior: torch.Tensor | None = None
     relevance: torch.Tensor | None = None
     importance: torch.Tensor | None = None
+    token_states: torch.Tensor | None = None
 
 
 class ReetPreTrainedModel(PreTrainedModel):
@@ -92,10 +94,15 @@ class ReetModel(ReetPreTrainedModel):
 
 
 class ReetForTokenScoring(ReetPreTrainedModel):
-    """Turn-aware importance of every token of conversations, for each of their queries."""
+    """Turn-aware importance of every token of conversations, for each of their queries.
+
+    Attributes:
+        loss_weights: Of the loss terms `token`, `ranking` and `prior`; a choice of training that is not saved.
+    """
 
     def __init__(self, config: ReetConfig) -> None:
         super().__init__(config)
+        self.loss_weights = dict(LOSS_WEIGHTS)
         self.reet = ReetModel(config)
         self.scorer = TurnHead(config)
         self.post_init()
@@ -155,7 +162,8 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             relevance_labels: Targets in [0, 1], -1 for ignored, of shape `(conversations, queries, tokens)`.
             prior_labels: Targets in [0, 1], -1 for ignored, of shape `(conversations, tokens)`.
         """
-        states = self.reet(input_ids, attention_mask).token_states.flatten(0, 1)
+        token_states = self.reet(input_ids, attention_mask).token_states
+        states = token_states.flatten(0, 1)
         queries = self._short_texts(query_ids)
         with torch.no_grad():  # turns only point; what a query asks for trains the encoder through the query itself
             turns = self._short_texts(turn_ids)
@@ -179,12 +187,14 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             outputs.append(scores)
             if relevance_labels is not None and prior_labels is not None:
                 targets = relevance_labels[row][:, real]
-                losses.append(scoring_loss(scores, context.units, targets, prior_labels[row][real]))
+                prior_targets = prior_labels[row][real]
+                losses.append(scoring_loss(scores, context.units, targets, prior_targets, self.loss_weights))
         return ReetScoringOutput(
             loss=torch.stack(losses).mean() if losses else None,
             prior=_padded([scores.prior for scores in outputs], token_positions.shape[1]),
             relevance=_padded([scores.relevance.T for scores in outputs], token_positions.shape[1]),
             importance=_padded([scores.importance.T for scores in outputs], token_positions.shape[1]),
+            token_states=token_states,
         )
 
     def _short_texts(self, ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,7 @@ UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length
 REFERENCE_WEIGHT = 0.2
 NULL_COSINE = 0.3  # a token attends to a turn as far as it is nearer than this
 BLOCK_TOKENS = 8192
-RANKING_WEIGHT = 0.5
-PRIOR_WEIGHT = 0.5
+LOSS_WEIGHTS = {"token": 1.0, "ranking": 0.5, "prior": 0.5}
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Asked:
         targets: Directions of all query tokens, mean queries and turns, of shape `(targets, width)`.
         values: What attention brings from query tokens, of shape `(queries, query_tokens, 2 * token_dim)`.
         named: Whether a word of the conversation is a query token's word, `(words, queries, query_tokens)`.
-        matched: Whether it is any query token's word, of shape `(words, queries)`.
+        matched: Whether it is any query token's word, of shape `(words, queries)`; zeros without lexical match.
         references: How many of the query and its visible turns name it, of shape `(words, queries)`.
         seen: Which turns each query sees, of shape `(queries, turns)`.
         history: What attention brings from turns, of shape `(queries, turns, token_dim)`.
@@ -135,6 +135,7 @@ class TurnHead(nn.Module):
         super().__init__()
         width, narrow, wide = config.width, config.token_dim, config.unit_dim
         self.max_turns = config.max_turns
+        self.lexical_match = config.lexical_match
         self.key = nn.Linear(width, narrow)
         self.query = nn.Linear(width, 2 * narrow)
         self.history = nn.Linear(width, narrow)
@@ -142,7 +143,9 @@ class TurnHead(nn.Module):
         self.token_features = nn.Linear(TOKEN_FEATURES, narrow)
         self.token_out = nn.Linear(narrow, 1)
         self.unit_in = nn.Linear(narrow + UNIT_FEATURES, wide)
-        self.unit_neighbours = nn.Conv1d(wide, wide, kernel_size=5, padding=2, groups=wide)
+        self.unit_neighbours = nn.Conv1d(
+            wide, wide, kernel_size=2 * config.neighbours + 1, padding=config.neighbours, groups=wide
+        )
         self.unit_mix = nn.Linear(wide, wide)
         self.unit_out = nn.Linear(wide + UNIT_FEATURES, 1)
         self.prior_in = nn.Linear(width, wide)
@@ -215,6 +218,8 @@ class TurnHead(nn.Module):
             parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
         )
         coverage = _coverage(asked.named, context.words, rarity, places, len(lengths))
+        if not self.lexical_match:
+            coverage = torch.zeros_like(coverage)
         unit_logit = self._units(hidden, cosine, centre_cosine, coverage, lengths, queries.mask)
         return token_logit + unit_logit[places]
 
@@ -224,6 +229,8 @@ class TurnHead(nn.Module):
         centre = functional.normalize((directions * queries.mask.unsqueeze(-1)).sum(1), dim=-1)
         named = _named(context.vocabulary, queries.words)
         references = matched = named.any(-1).to(directions.dtype)
+        if not self.lexical_match:
+            matched = torch.zeros_like(matched)
         targets = torch.cat((directions.flatten(0, 1), centre))
         turns = context.turns
         if turns is None:
@@ -355,7 +362,13 @@ def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.
     return reduced.unflatten(1, values.shape[1:]) if values.dim() > 2 else reduced.reshape(-1, *values.shape[1:])
 
 
-def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tensor, prior: torch.Tensor) -> torch.Tensor:
+def scoring_loss(
+    scores: TurnScores,
+    units: torch.Tensor,
+    relevance: torch.Tensor,
+    prior: torch.Tensor,
+    weights: Mapping[str, float] = LOSS_WEIGHTS,
+) -> torch.Tensor:
     """Token cross-entropy on relevance and prior plus a softmax over sentences in which any gold sentence counts.
 
     Args:
@@ -363,6 +376,7 @@ def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tenso
         units: Sentence number of each token.
         relevance: Targets of shape `(queries, tokens)`, -1 for queries that are padding.
         prior: Targets of shape `(tokens,)`.
+        weights: Of the terms `token`, `ranking` and `prior`.
     """
     used = (relevance >= 0).T
     targets = relevance.T.clamp(min=0).to(scores.relevance.dtype)
@@ -382,4 +396,4 @@ def scoring_loss(scores: TurnScores, units: torch.Tensor, relevance: torch.Tenso
     log_share = unit_logits.log_softmax(0).masked_fill(~gold, torch.finfo(unit_logits.dtype).min)
     ranking = -torch.logsumexp(log_share, 0).where(asked, 0.0)
     ranking_loss = ranking.sum() / asked.sum().clamp(min=1)
-    return token_loss + RANKING_WEIGHT * ranking_loss + PRIOR_WEIGHT * prior_loss
+    return weights["token"] * token_loss + weights["ranking"] * ranking_loss + weights["prior"] * prior_loss

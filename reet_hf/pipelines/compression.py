@@ -43,7 +43,7 @@ class ReetCompressionPipeline(Pipeline):
         Args:
             inputs: A string; `{"context", "query", "history"}`; `{"messages", "query", "history"}`; a list of
                 messages; or a list of any of these.
-            **options: `budget`, `tokenizer`, `unit`, `strategy`, `protect`.
+            **options: `budget`, `tokenizer`, `unit`, `strategy`, `protect`, `threshold`.
 
         Raises:
             ReetError: If an input or option cannot be honoured.

@@ -26,12 +26,14 @@ class TokenScores:
     Attributes:
         messages, starts, ends: Place of each span, of shape `(spans,)`.
         importance: Logits or any other real score, of shape `(spans,)`.
+        chances: Chance, in [0, 1], that the span is needed, of shape `(spans,)`; `None` where scores say no chance.
     """
 
     messages: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
     importance: np.ndarray
+    chances: np.ndarray | None = None
 
 
 class Scorer(Protocol):
@@ -223,7 +225,8 @@ class ReetScorer:
         body = table.starts >= 0
         if not body.any():
             nowhere = np.zeros(0, dtype=np.int64)
-            return TokenScores(nowhere, nowhere, nowhere, np.zeros(0, dtype=np.float32))
+            nothing = np.zeros(0, dtype=np.float32)
+            return TokenScores(nowhere, nowhere, nowhere, nothing, nothing)
         context = TurnContext(
             units=self._tensor(table.units),
             words=self._tensor(state.words),
@@ -237,7 +240,8 @@ class ReetScorer:
         scores = self.model.score(state.index, context)
         logits = scores.importance[:, -1] if query else scores.prior
         values = logits.float().cpu().numpy()
-        return TokenScores(table.messages[body], table.starts[body], table.ends[body], values[body])
+        chances = calibrated(values[body], self.config, asked=bool(query))
+        return TokenScores(table.messages[body], table.starts[body], table.ends[body], values[body], chances)
 
     def remember(self, state: ScorerState, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
         """Carry the importance of `query` on to the next turn; labels, which have no text, carry none."""
@@ -284,23 +288,37 @@ def span_array(spans: Sequence[Span | Unit]) -> np.ndarray:
     return np.array([(span.message, span.start, span.end) for span in spans], dtype=np.int64).reshape(-1, 3)
 
 
+def calibrated(logits: np.ndarray, config: Any, asked: bool) -> np.ndarray:
+    """Chances that tokens are needed, of the shape of `logits`, by Platt scaling (Platt, 1999).
+
+    Args:
+        logits: Importance for a query, or the prior.
+        config: A `ReetConfig`, which has a scale and a shift for each of the two.
+        asked: Whether there was a query.
+    """
+    kind = "importance" if asked else "prior"
+    scaled = getattr(config, f"{kind}_scale") * logits.astype(np.float64) + getattr(config, f"{kind}_shift")
+    return 1.0 / (1.0 + np.exp(-np.clip(scaled, -30, 30)))
+
+
 def pool(scores: TokenScores, places: np.ndarray) -> np.ndarray:
-    """Mean importance of the scored spans that overlap each place, of shape `(places,)`.
+    """Mean importance of the scored spans that overlap each place, of shape `(places,)`; of chances, where there are.
 
     Args:
         scores: The scored spans.
         places: `(message, start, end)` of each place, of shape `(places, 3)`. One that overlaps no scored span gets
-            the lowest score there is.
+            the lowest value there is.
     """
+    values = scores.importance if scores.chances is None else scores.chances
     if not len(places):
         return np.zeros(0)
     if not len(scores.starts):
-        return np.zeros(len(places))
+        return np.full(len(places), 0.0 if scores.chances is None else 0.5)
     scale = int(max(scores.ends.max(), places[:, 2].max())) + 1
     firsts, lasts = scores.messages * scale + scores.starts, scores.messages * scale + scores.ends
     low = np.searchsorted(lasts, places[:, 0] * scale + places[:, 1], side="right")
     high = np.searchsorted(firsts, places[:, 0] * scale + places[:, 2], side="left")
-    sums = np.concatenate(([0.0], np.cumsum(scores.importance, dtype=np.float64)))
+    sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
     found = high > low
     means = (sums[np.maximum(high, low)] - sums[low]) / np.maximum(high - low, 1)
-    return np.where(found, means, scores.importance.min())
+    return np.where(found, means, values.min())

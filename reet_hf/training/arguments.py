@@ -11,6 +11,10 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..errors import ReetError
+from ..modeling.turn_head import LOSS_WEIGHTS
+from .dataset import LABELS
+
+PROJECTION_INITS = ("random", "pca")
 
 
 @dataclass
@@ -20,13 +24,21 @@ class ScorerArguments:
     Args:
         encoder: Hub id or folder of the encoder to start from.
         initial: Folder of a trained REET model to go on from, instead of a pretrained encoder with a new head.
+        layers: Numbers of the encoder layers of `initial` that are kept; all if there are none.
+        teacher: Folder of a trained REET model whose states and logits are targets as well.
+        distillation: Weight of the distance to the teacher beside the loss of the labels.
         data: Folder of parquet files in the multi-turn schema.
         mixture: File name (without ending) to passes over it in one epoch.
         evaluation: File name to share of its rows used for evaluation during training.
         model: Fields of `ReetConfig` that differ from their defaults.
+        projection_init: How a projection begins where `model` asks for one: `random`, or `pca`, the leading directions
+            of the pretrained encoder's token states.
         encoder_dropout: Dropout inside the encoder; on a CPU it costs more time than it earns.
         head_learning_rate: Learning rate of the head; `learning_rate` is the encoder's.
         frozen: Parameters whose name holds one of these stay as they are.
+        fixed: Parameters whose name ends with a key have its value in every place and keep it.
+        losses: Weights of the loss terms `token`, `ranking` and `prior` that differ from their defaults.
+        labels: `multi`, or `single`: of each context one question, chosen at random, is all that labels it.
         max_tokens: Longest part of a context in one example.
         max_questions: Questions of a context that share one encoder pass.
         expect: Evaluation metrics that the finished run must reach, by name.
@@ -35,17 +47,31 @@ class ScorerArguments:
 
     encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     initial: str = ""
+    layers: list[int] = field(default_factory=list)
+    teacher: str = ""
+    distillation: float = 1.0
     data: str = ""
     mixture: dict[str, float] = field(default_factory=dict)
     evaluation: dict[str, float] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    projection_init: str = "random"
     encoder_dropout: float = 0.0
     head_learning_rate: float = 5e-4
     frozen: list[str] = field(default_factory=lambda: ["embeddings"])
+    fixed: dict[str, float] = field(default_factory=dict)
+    losses: dict[str, float] = field(default_factory=dict)
+    labels: str = "multi"
     max_tokens: int = 4096
     max_questions: int = 16
     expect: dict[str, float] = field(default_factory=dict)
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        for name, rule in (("projection_init", PROJECTION_INITS), ("labels", LABELS)):
+            if getattr(self, name) not in rule:
+                raise ReetError(f"`{name}` must be one of {', '.join(rule)}, got {getattr(self, name)!r}.")
+        if unknown := set(self.losses) - set(LOSS_WEIGHTS):
+            raise ReetError(f"`losses` must weigh {', '.join(LOSS_WEIGHTS)}, got {', '.join(sorted(unknown))}.")
 
 
 def read_recipe(argv: Sequence[str]) -> tuple[ScorerArguments, TrainingArguments]:
@@ -54,8 +80,13 @@ def read_recipe(argv: Sequence[str]) -> tuple[ScorerArguments, TrainingArguments
     Raises:
         ReetError: If there is no recipe or the pairs cannot be read; `ValueError` for a name that is no option.
     """
+    return parse_options(recipe_options(argv))
+
+
+def parse_options(options: dict[str, Any]) -> tuple[ScorerArguments, TrainingArguments]:
+    """The options of a recipe as records; `ValueError` for a name that is no option."""
     records: Any = (ScorerArguments, TrainingArguments)
-    scorer, training = HfArgumentParser(records).parse_dict(recipe_options(argv))
+    scorer, training = HfArgumentParser(records).parse_dict({k: _number(v) for k, v in options.items()})
     return scorer, training
 
 

@@ -18,6 +18,7 @@ from ..scoring.labels import prior_targets, relevance_targets
 from ..windows import TokenTable, tokenize
 
 Rows = list[dict[str, Any]]
+LABELS = ("multi", "single")
 
 
 def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, Rows]:
@@ -57,6 +58,8 @@ class ScoringDataset(Dataset):
         max_questions: Questions of one context that share its encoder pass.
         seed: Of every choice made here; the same seed gives the same examples.
         vary: Whether to shuffle the questions of half of the contexts and to hide history from a third.
+        labels: `multi`: questions share a context and the prior's targets come from all of them. `single`: of the
+            questions that a shown part has, one is chosen at random; it alone is asked and gives the prior's targets.
     """
 
     def __init__(
@@ -69,10 +72,12 @@ class ScoringDataset(Dataset):
         max_questions: int = 16,
         seed: int = 0,
         vary: bool = True,
+        labels: str = "multi",
     ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens, self.max_questions = max_tokens, max_questions
         self.seed, self.vary, self.epoch = seed, vary, 0
+        self.labels = labels
         self.rows: Rows = []
         chooser = np.random.default_rng(seed)
         for name, passes in mixture.items():
@@ -97,6 +102,8 @@ class ScoringDataset(Dataset):
         questions = row["questions"]
         if len(table) > self.max_tokens:
             table, questions = self._part(table, questions, chooser)
+        if self.labels == "single":
+            questions = [questions[int(chooser.integers(len(questions)))]]
         order = self._order(len(questions), chooser)
         chosen = [questions[place] for place in order]
         everything = [relevance_targets(table, question) for question in questions]

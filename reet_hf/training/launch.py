@@ -10,7 +10,13 @@ from pathlib import Path
 import psutil
 from transformers import TrainingArguments
 
-PLACES = {"--data": "DATA", "--encoder": "ENCODER", "--output_dir": "OUTPUT", "--initial": "INITIAL"}
+PLACES = {
+    "--data": "DATA",
+    "--encoder": "ENCODER",
+    "--output_dir": "OUTPUT",
+    "--initial": "INITIAL",
+    "--teacher": "TEACHER",
+}
 
 
 def launched_processes(command: list[str]) -> int:

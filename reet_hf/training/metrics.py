@@ -11,16 +11,19 @@ from ..scoring.labels import ANSWER, ANSWER_SENTENCE
 KEEP_RATE = 0.2
 
 
-def kept_evidence(importance: torch.Tensor, relevance: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+def kept_evidence(
+    importance: torch.Tensor, relevance: torch.Tensor, units: torch.Tensor, keep_rate: float = KEEP_RATE
+) -> torch.Tensor:
     """For each query the share of its best evidence among the best sentences, -1 where there is no evidence.
 
-    Sentences are taken by their mean importance until 20 % of the tokens are used. For a query with an answer in the
+    Sentences are taken by their mean importance while all of them fit the budget. For a query with an answer in the
     text the value is 1 if a whole answer sentence is kept, else 0; without one it is the share of evidence tokens.
 
     Args:
         importance: Logits of shape `(conversations, queries, tokens)`.
         relevance: Targets of the same shape, -1 for padding.
         units: Sentence numbers, -1 for padding, of shape `(conversations, tokens)`.
+        keep_rate: The budget as a share of the conversation's tokens.
 
     Returns:
         Of shape `(conversations, queries)`.
@@ -36,7 +39,7 @@ def kept_evidence(importance: torch.Tensor, relevance: torch.Tensor, units: torc
             scores = torch.segment_reduce(importance[row, query][real].float(), "mean", lengths=lengths)
             order = scores.argsort(descending=True)
             fits = torch.empty_like(lengths, dtype=torch.bool)
-            fits[order] = lengths[order].cumsum(0) <= KEEP_RATE * real.sum()
+            fits[order] = lengths[order].cumsum(0) <= keep_rate * real.sum()
             gold = targets >= (ANSWER if targets.max() >= ANSWER else ANSWER_SENTENCE)
             kept = fits[places] & gold
             share = kept.sum() / gold.sum()

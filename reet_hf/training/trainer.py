@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from .distillation import distillation_loss
 from .metrics import kept_evidence
 
 
@@ -15,10 +16,16 @@ class ScoringTrainer(Trainer):
 
     Args:
         head_learning_rate: Learning rate of everything outside the backbone; `args.learning_rate` is the backbone's.
+        teacher: A larger trained scorer whose states and logits are targets as well.
+        distillation: Weight of `distillation_loss` beside the loss of the labels.
     """
 
-    def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, head_learning_rate: float, teacher: Any = None, distillation: float = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.teacher = teacher.eval().to(self.args.device) if teacher is not None else None
+        self.distillation = distillation
         self.args.remove_unused_columns = False  # examples are records, not columns
         self.model_accepts_loss_kwargs = False  # the loss is a mean: accumulation must divide it
         self.head_learning_rate = head_learning_rate
@@ -34,6 +41,22 @@ class ScoringTrainer(Trainer):
         optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
         self.optimizer = optimizer
         return optimizer
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The loss of the labels, and with a teacher that of the distance to it."""
+        outputs = model(**inputs)
+        loss = outputs.loss
+        if self.teacher is not None:
+            with torch.no_grad():
+                wanted = self.teacher(**inputs)
+            loss = loss + self.distillation * distillation_loss(outputs, wanted, inputs)
+        return (loss, outputs) if return_outputs else loss
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
