@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from .budget import TokenCounter, resolve_counter, resolve_limit
+from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .errors import ReetError
 from .mentions import find_mentions, message_mentions
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, make_receipt
-from .records import Compressed, Mention, Piece, Span, TokenCounts, Turn, Unit
-from .rendering import render_messages, render_text, rendered_tokens, whole
-from .scoring.scorer import Scorer, TokenScores, pool, span_array
-from .segmentation import UNITS, units
-from .selection import Candidates, Forms, fit, lend
-from .shortening import FORMS, short_forms
+from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
+from .rendering import render_messages, render_text, rendered_tokens
+from .scoring.scorer import Scorer, TokenScores, pool
+from .segmentation import UNITS, span_array, units
+from .selection import fit
+from .state import Counts, State, forms_of, measured, original_tokens, overheads, unit_costs
 
 STRATEGIES = ("extractive",)
 DEFAULT_BUDGET = 0.3
-Slices = tuple[tuple[tuple[int, int], ...], ...]
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
 
@@ -64,36 +61,6 @@ class Options:
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
-
-
-@dataclass
-class Counts:
-    """What one counter said of a conversation's messages; each part grows with them."""
-
-    counter: TokenCounter
-    lines: list[int] = field(default_factory=list)
-    overheads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    costs: dict[str, np.ndarray] = field(default_factory=dict)
-    forms: dict[str, np.ndarray] = field(default_factory=dict)  # costs of the forms of each unit, (forms, units)
-
-
-@dataclass
-class State:
-    """A conversation and everything that is computed once a message; it only grows."""
-
-    conversation: Conversation
-    scored: Any = None
-    mentions: list[Mention] = field(default_factory=list)
-    units: dict[str, list[Unit]] = field(default_factory=dict)
-    places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
-    slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
-    counts: Counts | None = None
-
-    def counted(self, counter: TokenCounter) -> Counts:
-        """Counts of `counter`: those there are, or empty ones if another counter was used last."""
-        if self.counts is None or not counter.is_same(self.counts.counter):
-            self.counts = Counts(counter)
-        return self.counts
 
 
 class Compressor:
@@ -146,7 +113,7 @@ class Compressor:
         conversation = state.conversation
         counter = resolve_counter(options.tokenizer, self.counter)
         counts = state.counted(counter)
-        original = self._original(conversation, counts)
+        original = original_tokens(conversation, counts)
         limit = resolve_limit(options.budget, original)
         everything = options.threshold is None and isinstance(options.budget, float) and options.budget == 1.0
         if everything:
@@ -154,16 +121,18 @@ class Compressor:
             limit = max(limit, rendered_tokens(conversation, kept, counter))
         scores = self.scorer.score(state.scored, query, history)
         unit = self._unit(state, counts, options.unit, query, limit, scores)
-        found = self._measured(state, counts, unit)
+        found = measured(state, counts, unit)
         candidates = Candidates(found, pool(scores, state.places[unit]), counts.costs[unit])
         if options.threshold is not None:
             candidates = _above(candidates, options.threshold, scores)
         elif options.unit == "auto" and scores.chances is not None and not everything:
-            chances = lend(candidates.scores) if query is not None else candidates.scores
-            candidates = replace(candidates, scores=chances, forms=self._forms(state, counts, unit))
+            chances = candidates.scores
+            if scores.prior is not None:
+                chances = backed(chances, pool(replace(scores, chances=scores.prior), state.places[unit]))
+            candidates = replace(candidates, scores=chances, forms=forms_of(state, counts, unit))
         spans = fit(
             candidates,
-            self._overheads(conversation, counts),
+            overheads(conversation, counts),
             limit,
             protected_spans(conversation, found, options.protect),
             lambda kept: rendered_tokens(conversation, kept, counter),
@@ -190,107 +159,15 @@ class Compressor:
             receipt=receipt,
         )
 
-    @staticmethod
-    def _original(conversation: Conversation, counts: Counts) -> int:
-        """Tokens of the whole conversation: exact with a chat template, else line by line as they were appended."""
-        if not conversation.messages:
-            return 0
-        counter, lines = counts.counter, counts.lines
-        if counter.chat is not None and conversation.form == "messages":
-            return counter.chat(render_messages(conversation, whole(conversation)))
-        spans = whole(conversation, len(lines))
-        fresh = [render_text(conversation, [span]) + "\n" for span in spans[:-1]]
-        empty, *more, last = counter.counts(["", *fresh, render_text(conversation, spans[-1:])])
-        lines.extend(max(count - empty, 0) for count in more)  # special tokens come once
-        return sum(lines) + last
-
-    @staticmethod
-    def _overheads(conversation: Conversation, counts: Counts) -> np.ndarray:
-        """Estimated tokens that each message costs beside its text: label, line break, chat markers."""
-        fresh = conversation.messages[len(counts.overheads) :]
-        labels = sorted({message.label for message in fresh})
-        empty, *sizes = counts.counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
-        label_size = {label: max(size - empty, 0) for label, size in zip(labels, sizes, strict=True)}
-        frame = 4 if counts.counter.chat is not None else 0
-        more = [label_size[message.label] + frame + 8 * len(message.calls) for message in fresh]
-        counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
-        return counts.overheads
-
     def _unit(self, state: State, counts: Counts, unit: str, query: str | None, limit: int, scores: TokenScores) -> str:
         """`unit`, or for auto: sentences, clauses where few sentences fit; words for scores that say no chance."""
         if unit != "auto":
             return unit
         if query is None and scores.chances is None:
             return "word"
-        self._measured(state, counts, "sentence")
+        measured(state, counts, "sentence")
         costs = counts.costs["sentence"]
         return "clause" if len(costs) and limit < 3 * costs.mean() else "sentence"
-
-    @staticmethod
-    def _forms(state: State, counts: Counts, unit: str) -> Forms:
-        """The forms of all units of one kind, brought up to the last message."""
-        found = state.units[unit]
-        known = state.slices.setdefault(unit, [])
-        known.extend(_slices(state, found[len(known) :]))
-        costs = counts.forms.get(unit, np.zeros((len(FORMS), 0), dtype=np.int64))
-        first = costs.shape[1]
-        more = _form_costs(state.conversation, found[first:], known[first:], counts.counter)
-        more[-1] = counts.costs[unit][first:]
-        counts.forms[unit] = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
-        return Forms(counts.forms[unit], known)
-
-    @staticmethod
-    def _measured(state: State, counts: Counts, unit: str) -> list[Unit]:
-        """All units of one kind, their costs in `counts` brought up to the last message."""
-        found = state.units.setdefault(unit, [])
-        fresh = units(state.conversation, unit, found[-1].message + 1 if found else 0)
-        found.extend(fresh)
-        places = state.places.get(unit, np.zeros((0, 3), dtype=np.int64))
-        state.places[unit] = np.concatenate((places, span_array(fresh)))
-        costs = counts.costs.get(unit, np.zeros(0, dtype=np.int64))
-        more = _costs(state.conversation, found[len(costs) :], counts.counter)
-        counts.costs[unit] = np.concatenate((costs, more))
-        return found
-
-
-def _costs(conversation: Conversation, found: Sequence[Unit], counter: TokenCounter) -> np.ndarray:
-    grouped = [(number, list(own)) for number, own in groupby(found, key=lambda unit: unit.message)]
-    texts = [conversation.messages[number].text for number, _ in grouped]
-    return counter.costs(texts, [[(unit.start, unit.end) for unit in own] for _, own in grouped])
-
-
-def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
-    """The forms of units: what is no running text, and what states a constraint, has none but itself."""
-    mentions: dict[int, list[Mention]] = {}
-    for mention in state.mentions:
-        mentions.setdefault(mention.message, []).append(mention)
-    for number, own in groupby(found, key=lambda unit: unit.message):
-        text = state.conversation.messages[number].text
-        named = [(m.start, m.end) for m in mentions.get(number, ()) if m.type != "CONSTRAINT"]
-        bound = [m for m in mentions.get(number, ()) if m.type == "CONSTRAINT"]
-        for unit in own:
-            if unit.kind not in UNITS or any(m.start < unit.end and unit.start < m.end for m in bound):
-                yield (((unit.start, unit.end),),) * len(FORMS)
-            else:
-                first = bisect_right(named, unit.start, key=itemgetter(1))
-                last = bisect_left(named, unit.end, key=itemgetter(0))
-                yield short_forms(text, unit.start, unit.end, named[first:last])
-
-
-def _form_costs(
-    conversation: Conversation, found: Sequence[Unit], slices: Sequence[Slices], counter: TokenCounter
-) -> np.ndarray:
-    """Estimated tokens of each form but the last, whose row is left empty, of shape `(forms, units)`."""
-    costs = np.zeros((len(FORMS), len(found)), dtype=np.int64)
-    for level in range(len(FORMS) - 1):
-        parts = [
-            Unit(unit.message, start, end)
-            for unit, forms in zip(found, slices, strict=True)
-            for start, end in forms[level]
-        ]
-        owners = np.repeat(np.arange(len(found)), [len(forms[level]) for forms in slices])
-        costs[level] = np.bincount(owners, _costs(conversation, parts, counter), len(found))
-    return costs
 
 
 def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Candidates:
@@ -318,7 +195,7 @@ def _split(
         inner = units(text, level)
         parts.extend(Unit(unit.message, unit.start + u.start, unit.start + u.end, u.kind) for u in inner)
     importance = pool(scores, span_array(parts))
-    return Candidates(parts, importance, _costs(conversation, parts, counter))
+    return Candidates(parts, importance, unit_costs(conversation, parts, counter))
 
 
 def _pieces(

@@ -7,14 +7,15 @@ borders are those of Unicode Annex 29 as the `regex` package implements them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import regex
 import sentencex
 
 from .conversation import Conversation, Message
 from .errors import ReetError
-from .records import Unit
+from .records import Span, Unit
 
 UNITS = ("word", "clause", "sentence", "message")
 MAX_SENTENCE = 1500  # characters; beyond it a "sentence" is a list or a transcript without punctuation
@@ -275,3 +276,8 @@ def _join_punctuation(text: str, spans: list[Offsets]) -> list[Offsets]:
         else:
             joined.append((start, end))
     return joined
+
+
+def span_array(spans: Sequence[Span | Unit]) -> np.ndarray:
+    """`(message, start, end)` of each span, of shape `(spans, 3)`."""
+    return np.array([(span.message, span.start, span.end) for span in spans], dtype=np.int64).reshape(-1, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,9 @@ from transformers import AutoModel
 from eval import ablations, report
 from eval.ablations import Ablation, Run, comparison
 from reet_hf import ReetError
+from reet_hf.modeling.modeling_reet import ReetScoringOutput
+from reet_hf.scoring.collator import ScoringCollator
+from reet_hf.training.dataset import read_files
 from train import ablate
 
 GRID = ROOT / "train" / "recipes" / "ablations.yaml"
@@ -65,9 +69,10 @@ def grid(tmp_path, data, encoder):
 
 
 def test_every_variant_runs_with_every_seed_and_no_folder_is_written_down(grid, tmp_path, data, encoder):
-    ablate.main(grid({"full": {}, "no-gate": {"fixed": {"entity_gate": 0}}}))
+    ablate.main(grid({"single": {"labels": "single"}, "full": {}}))
     found = ablations.read_all(tmp_path / "out")
-    assert [ablation.variant for ablation in found] == ["full", "no-gate"]
+    assert [ablation.variant for ablation in found] == ["full", "single"]
+    assert [run.train_loss for run in found[0].runs] != [run.train_loss for run in found[1].runs]
     for ablation in found:
         assert ablation.seeds == [1, 2] and set(ablation.data) == {"cities-train", "cities-dev"}
         for run in ablation.runs:
@@ -81,6 +86,34 @@ def test_every_variant_runs_with_every_seed_and_no_folder_is_written_down(grid, 
     text = "".join(file.read_text() for file in (tmp_path / "out").iterdir())
     assert str(data) not in text and str(encoder) not in text and str(tmp_path) not in text
     assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+class Oracle(torch.nn.Module):
+    """Importance is the answer, and the prior its opposite."""
+
+    device = torch.device("cpu")
+
+    def forward(self, relevance_labels: torch.Tensor, **batch: torch.Tensor) -> ReetScoringOutput:
+        assert not self.training
+        return ReetScoringOutput(importance=relevance_labels, prior=-relevance_labels.amax(1))
+
+
+def test_importance_is_measured_at_two_rates_and_the_prior_without_a_query(data, tokenizer):
+    examples = ablate.Examples(read_files(data, ["cities-dev"]), tokenizer)
+    contexts = examples.get({"cities-dev": 1}, vary=False)
+    found = ablate.measure(Oracle(), contexts, ScoringCollator(tokenizer, 32, 24))
+    assert list(found) == ["r0", "r1", "r2", "r3"]
+    for name, scores in found.items():
+        lengths = np.bincount(contexts[name].table.units)
+        answers = contexts[name].relevance == 1
+        fits = [lengths[contexts[name].table.units[row][0]] <= 0.1 * lengths.sum() for row in answers]
+        assert scores == {"kept_at_20": [1.0] * 5, "kept_at_10": fits, "prior_at_33": [0.0] * 5}
+    assert examples.get({"cities-dev": 1}, vary=False) is contexts
+
+
+def test_a_file_passed_over_twice_gives_every_example_its_own_name(data, tokenizer):
+    examples = ablate.Examples(read_files(data, ["cities-dev"]), tokenizer)
+    assert len(examples.get({"cities-dev": 2})) == 8
 
 
 def test_a_stopped_grid_goes_on_where_it_was_left(grid, tmp_path, monkeypatch):

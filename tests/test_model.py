@@ -193,13 +193,13 @@ def test_loss_terms_add_up_by_their_weights(tiny_model, tokenizer, collator, mon
     batch = collator([example(tokenizer, 40)])
 
     def loss(**weights: float) -> float:
-        monkeypatch.setattr(tiny_model, "loss_weights", {"token": 0.0, "ranking": 0.0, "prior": 0.0, **weights})
+        monkeypatch.setattr(tiny_model, "loss_weights", {**dict.fromkeys(LOSS_WEIGHTS, 0.0), **weights})
         with torch.no_grad():
             return tiny_model(**batch).loss.item()
 
-    parts = loss(token=1.0), loss(ranking=0.5), loss(prior=0.5)
-    assert min(parts) > 0 and loss() == 0
-    assert loss(**LOSS_WEIGHTS) == pytest.approx(sum(parts))
+    parts = {name: loss(**{name: weight or 1.0}) for name, weight in LOSS_WEIGHTS.items()}
+    assert min(parts.values()) > 0 and loss() == 0
+    assert loss(**LOSS_WEIGHTS) == pytest.approx(sum(parts[name] for name, weight in LOSS_WEIGHTS.items() if weight))
 
 
 def test_segment_means_and_maxima_agree_with_loops():

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reet_hf.choice import NEIGHBOUR, NOTHING, PRIOR, WORTH, Candidates, Forms, Steps, backed, choose
 from reet_hf.errors import ReetError
 from reet_hf.records import Span, Unit
-from reet_hf.selection import NEIGHBOUR, NOTHING, TOLERANCE, WORTH, Candidates, Forms, Steps, choose, fit, lend
+from reet_hf.selection import TOLERANCE, fit
 
 PROSE = (
     "The visa of Ann Lee expires in June and must be renewed in Oslo before the spring. Her order of seven boxes of "
@@ -204,8 +205,10 @@ def test_fit_with_forms_stays_within_the_limit_and_protects(found, overheads, li
     assert all(any(span.contains(wanted) for span in spans) for wanted in protected)
 
 
-def test_a_unit_lends_its_neighbours_a_share_of_its_chance():
-    assert lend(np.array([0.0, 1.0, 0.0, 0.2])) == pytest.approx([NEIGHBOUR, 1.0, NEIGHBOUR * 1.2, 0.2])
+def test_a_unit_is_backed_by_its_neighbours_and_by_the_prior():
+    alone = backed(np.array([0.0, 1.0, 0.0, 0.2]), np.zeros(4))
+    assert alone == pytest.approx([NEIGHBOUR, 1.0, NEIGHBOUR * 1.2, 0.2])
+    assert backed(np.zeros(2), np.array([1.0, 0.5])) == pytest.approx([PRIOR, PRIOR / 2])
 
 
 @given(found=candidates(), overheads=OVERHEADS, limit=st.integers(0, 60), data=st.data())

@@ -233,6 +233,17 @@ def test_fixed_parameters_keep_their_value_through_training(recipe, data, tmp_pa
         train(recipe(fixed={"no_such_weight": 0}, max_steps=1), monkeypatch, data)
 
 
+def test_loss_weights_and_labels_of_the_recipe_are_trained_with(recipe, data, tmp_path, monkeypatch):
+    curves = []
+    for options in ({}, {"labels": "single"}, {"losses": {"token": 0, "ranking": 0, "prior": 0}}):
+        folder = tmp_path / f"run-{len(curves)}"
+        train(recipe(max_steps=2, save_steps=2, output_dir=str(folder), **options), monkeypatch, data)
+        curves.append(losses(folder))
+    multi, single, nothing = curves
+    assert nothing == [0, 0] and min(multi) > 0
+    assert single != multi
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [({"labels": "some"}, "multi, single"), ({"projection_init": "svd"}, "pca"), ({"losses": {"kl": 1}}, "kl")],
@@ -254,6 +265,24 @@ def test_single_labels_know_one_question_of_a_context(data, tokenizer):
         assert np.array_equal(alone.prior, prior_targets(alone.relevance))
         assert alone.prior.sum() < shown.prior.sum()
     assert len({alone.queries[0] for alone in asked["single"]}) > 1
+
+
+def test_mixed_contexts_hold_the_questions_of_both_and_the_evidence_of_each(data, tokenizer):
+    files = read_files(data, ["cities-train"])
+    plain, mixed = (
+        ScoringDataset(files, tokenizer, {"cities-train": 1}, max_tokens=400, max_questions=20, seed=4, mixed=chance)
+        for chance in (0.0, 1.0)
+    )
+    for number in range(len(plain)):
+        alone, both = plain[number], mixed[number]
+        assert len(both.queries) == 2 * len(alone.queries) and both.relevance.shape == (10, len(both.table))
+        assert len(both.table) <= 400 and (np.diff(both.table.units) >= 0).all() and (np.diff(both.ages) <= 0).all()
+        for row in both.relevance:
+            messages = set(both.table.messages[row > 0].tolist())
+            assert len(messages) == 1
+        assert (both.prior > 0).sum() == sum((row > 0).sum() for row in both.relevance)
+    whole = ScoringDataset(files, tokenizer, {"cities-train": 1}, seed=4)
+    assert [whole[n].queries for n in range(12)] == [plain[n].queries for n in range(12)]
 
 
 def test_a_projection_begins_at_the_directions_that_keep_the_states(recipe, data, tokenizer):

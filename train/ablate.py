@@ -134,7 +134,11 @@ def started(grid: Grid, variant: str, data: dict[str, str], folder: str | Path) 
 def run(arguments: ScorerArguments, training: Any, examples: Examples) -> Run:
     """Train once and measure."""
     limits = {"max_tokens": arguments.max_tokens, "max_questions": arguments.max_questions}
-    shown = list(examples.get(arguments.mixture, labels=arguments.labels, seed=training.seed, **limits).values())
+    shown = list(
+        examples.get(
+            arguments.mixture, labels=arguments.labels, mixed=arguments.mixed, seed=training.seed, **limits
+        ).values()
+    )
     held_out = {
         name: examples.get({name: share}, vary=False, seed=EVALUATION_SEED, **limits)
         for name, share in arguments.evaluation.items()

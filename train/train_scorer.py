@@ -124,7 +124,9 @@ def main(argv: list[str]) -> None:
         "max_questions": arguments.max_questions,
         "seed": training.seed,
     }
-    examples = ScoringDataset(files, tokenizer, arguments.mixture, labels=arguments.labels, **limits)
+    examples = ScoringDataset(
+        files, tokenizer, arguments.mixture, labels=arguments.labels, mixed=arguments.mixed, **limits
+    )
     collator = ScoringCollator(
         tokenizer, model.config.window_tokens, model.config.query_tokens, model.config.history_turns
     )

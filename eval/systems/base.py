@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from reet_hf.budget import TokenCounter
-from reet_hf.compressor import Compressor, Options, State
+from reet_hf.compressor import Compressor, Options
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.scorer import Scorer, TokenScores
+from reet_hf.state import State
 
 Messages = Sequence[Mapping[str, Any]]
 QueryUse = Literal["required", "optional", "unused"]

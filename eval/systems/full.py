@@ -9,8 +9,8 @@ import numpy as np
 from eval.systems.base import Kept, QueryBlind
 from eval.systems.sentences import SentenceRanker
 from reet_hf.budget import TokenCounter
-from reet_hf.compressor import State
 from reet_hf.records import Turn
+from reet_hf.state import State
 
 
 class Alike(SentenceRanker):

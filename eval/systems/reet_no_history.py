@@ -8,9 +8,9 @@ from eval.revision import revision
 from eval.systems.base import Kept, QueryOptional
 from eval.systems.reet import folder_of, scorer
 from reet_hf.budget import TokenCounter
-from reet_hf.compressor import State
 from reet_hf.records import Turn
 from reet_hf.registration import DEFAULT_MODEL
+from reet_hf.state import State
 
 
 class NoHistory(QueryOptional):

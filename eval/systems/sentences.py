@@ -10,8 +10,8 @@ import numpy as np
 
 from reet_hf.conversation import Conversation
 from reet_hf.records import Turn
-from reet_hf.scoring.scorer import TokenScores, span_array
-from reet_hf.segmentation import units
+from reet_hf.scoring.scorer import TokenScores
+from reet_hf.segmentation import span_array, units
 
 
 class SentenceRanker(ABC):

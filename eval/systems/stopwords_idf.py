@@ -13,8 +13,8 @@ from reet_hf.budget import TokenCounter
 from reet_hf.conversation import Conversation
 from reet_hf.lexicon import WORD, word_identity
 from reet_hf.records import Turn, Unit
-from reet_hf.scoring.scorer import TokenScores, span_array
-from reet_hf.segmentation import units
+from reet_hf.scoring.scorer import TokenScores
+from reet_hf.segmentation import span_array, units
 from reet_hf.windows import rarity
 
 

@@ -16,7 +16,7 @@ UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length
 REFERENCE_WEIGHT = 0.2
 NULL_COSINE = 0.3  # a token attends to a turn as far as it is nearer than this
 BLOCK_TOKENS = 8192
-LOSS_WEIGHTS = {"token": 1.0, "ranking": 0.5, "prior": 0.5}
+LOSS_WEIGHTS = {"token": 1.0, "ranking": 0.5, "prior": 0.5, "prior_ranking": 0.0}
 
 
 @dataclass
@@ -369,14 +369,16 @@ def scoring_loss(
     prior: torch.Tensor,
     weights: Mapping[str, float] = LOSS_WEIGHTS,
 ) -> torch.Tensor:
-    """Token cross-entropy on relevance and prior plus a softmax over sentences in which any gold sentence counts.
+    """Token cross-entropy on relevance and prior, and rankings of sentences by a softmax over them.
+
+    By importance any gold sentence of a query counts; by the prior each counts as often as queries need it.
 
     Args:
         scores: Logits of one conversation.
         units: Sentence number of each token.
         relevance: Targets of shape `(queries, tokens)`, -1 for queries that are padding.
         prior: Targets of shape `(tokens,)`.
-        weights: Of the terms `token`, `ranking` and `prior`.
+        weights: Of the terms `token`, `ranking`, `prior` and `prior_ranking`.
     """
     used = (relevance >= 0).T
     targets = relevance.T.clamp(min=0).to(scores.relevance.dtype)
@@ -396,4 +398,12 @@ def scoring_loss(
     log_share = unit_logits.log_softmax(0).masked_fill(~gold, torch.finfo(unit_logits.dtype).min)
     ranking = -torch.logsumexp(log_share, 0).where(asked, 0.0)
     ranking_loss = ranking.sum() / asked.sum().clamp(min=1)
-    return weights["token"] * token_loss + weights["ranking"] * ranking_loss + weights["prior"] * prior_loss
+    wanted = gold.to(targets.dtype).sum(1)
+    shares = _segment(scores.prior, lengths, "mean").log_softmax(0)
+    terms = {
+        "token": token_loss,
+        "ranking": ranking_loss,
+        "prior": prior_loss,
+        "prior_ranking": -(wanted * shares).sum() / wanted.sum().clamp(min=1),
+    }
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from transformers import Pipeline
 
-from ..compressor import Compressor, Options, State
+from ..compressor import Compressor, Options
 from ..conversation import Request, is_batch, parse_request
 from ..scoring.scorer import ReetScorer
+from ..state import State
 
 OPTIONS = tuple(option.name for option in fields(Options))
 

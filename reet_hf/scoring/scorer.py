@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from ..conversation import Conversation
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext, Turns
-from ..records import Span, Turn, Unit
+from ..records import Turn
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
 
@@ -27,6 +27,7 @@ class TokenScores:
         messages, starts, ends: Place of each span, of shape `(spans,)`.
         importance: Logits or any other real score, of shape `(spans,)`.
         chances: Chance, in [0, 1], that the span is needed, of shape `(spans,)`; `None` where scores say no chance.
+        prior: With a query the chance that any question needs it, of the same shape; `None` where that is not known.
     """
 
     messages: np.ndarray
@@ -34,6 +35,7 @@ class TokenScores:
     ends: np.ndarray
     importance: np.ndarray
     chances: np.ndarray | None = None
+    prior: np.ndarray | None = None
 
 
 class Scorer(Protocol):
@@ -226,7 +228,7 @@ class ReetScorer:
         if not body.any():
             nowhere = np.zeros(0, dtype=np.int64)
             nothing = np.zeros(0, dtype=np.float32)
-            return TokenScores(nowhere, nowhere, nowhere, nothing, nothing)
+            return TokenScores(nowhere, nowhere, nowhere, nothing, nothing, nothing)
         context = TurnContext(
             units=self._tensor(table.units),
             words=self._tensor(state.words),
@@ -241,7 +243,9 @@ class ReetScorer:
         logits = scores.importance[:, -1] if query else scores.prior
         values = logits.float().cpu().numpy()
         chances = calibrated(values[body], self.config, asked=bool(query))
-        return TokenScores(table.messages[body], table.starts[body], table.ends[body], values[body], chances)
+        prior = calibrated(scores.prior.float().cpu().numpy()[body], self.config, asked=False) if query else None
+        places = (table.messages[body], table.starts[body], table.ends[body])
+        return TokenScores(*places, values[body], chances, prior)
 
     def remember(self, state: ScorerState, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
         """Carry the importance of `query` on to the next turn; labels, which have no text, carry none."""
@@ -281,11 +285,6 @@ class ReetScorer:
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
-
-
-def span_array(spans: Sequence[Span | Unit]) -> np.ndarray:
-    """`(message, start, end)` of each span, of shape `(spans, 3)`."""
-    return np.array([(span.message, span.start, span.end) for span in spans], dtype=np.int64).reshape(-1, 3)
 
 
 def calibrated(logits: np.ndarray, config: Any, asked: bool) -> np.ndarray:

@@ -37,8 +37,9 @@ class ScorerArguments:
         head_learning_rate: Learning rate of the head; `learning_rate` is the encoder's.
         frozen: Parameters whose name holds one of these stay as they are.
         fixed: Parameters whose name ends with a key have its value in every place and keep it.
-        losses: Weights of the loss terms `token`, `ranking` and `prior` that differ from their defaults.
+        losses: Weights of the loss terms `token`, `ranking`, `prior`, `prior_ranking` that differ from their defaults.
         labels: `multi`, or `single`: of each context one question, chosen at random, is all that labels it.
+        mixed: Chance that another context follows in the same example, whose sentences are no evidence for the first.
         max_tokens: Longest part of a context in one example.
         max_questions: Questions of a context that share one encoder pass.
         expect: Evaluation metrics that the finished run must reach, by name.
@@ -61,6 +62,7 @@ class ScorerArguments:
     fixed: dict[str, float] = field(default_factory=dict)
     losses: dict[str, float] = field(default_factory=dict)
     labels: str = "multi"
+    mixed: float = 0.0
     max_tokens: int = 4096
     max_questions: int = 16
     expect: dict[str, float] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,41 @@ def fingerprint(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
     return {name: hashlib.sha256((Path(folder) / f"{name}.parquet").read_bytes()).hexdigest()[:16] for name in names}
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What an example shows of a row.
+
+    Attributes:
+        table: Its tokens.
+        ages: Age of each token's message in turns, of shape `(tokens,)`.
+        questions: Those that can be asked of it.
+        relevance: Targets of each, of shape `(tokens,)`.
+        prior: Targets of shape `(tokens,)`.
+    """
+
+    table: TokenTable
+    ages: np.ndarray
+    questions: Sequence[dict[str, Any]]
+    relevance: Sequence[np.ndarray]
+    prior: np.ndarray
+
+    def then(self, other: Shown) -> Shown:
+        """This one with `other` after it, as one conversation."""
+        messages, units = (int(column[-1]) + 1 for column in (self.table.messages, self.table.units))
+        moved = replace(other.table, messages=other.table.messages + messages, units=other.table.units + units)
+        before, after = np.zeros(len(self.table), np.float32), np.zeros(len(other.table), np.float32)
+        return Shown(
+            table=self.table.extend(moved),
+            ages=np.concatenate((self.ages + other.ages.max(initial=0), other.ages)),
+            questions=[*self.questions, *other.questions],
+            relevance=[
+                *(np.concatenate((row, after)) for row in self.relevance),
+                *(np.concatenate((before, row)) for row in other.relevance),
+            ],
+            prior=np.concatenate((self.prior, other.prior)),
+        )
+
+
 class ScoringDataset(Dataset):
     """Scoring examples of a mixture of files, made when asked for.
 
@@ -60,6 +96,8 @@ class ScoringDataset(Dataset):
         vary: Whether to shuffle the questions of half of the contexts and to hide history from a third.
         labels: `multi`: questions share a context and the prior's targets come from all of them. `single`: of the
             questions that a shown part has, one is chosen at random; it alone is asked and gives the prior's targets.
+        mixed: Chance that a second row, chosen at random, is shown before or after, each in half of the tokens: what
+            answers the questions of one is no evidence for those of the other.
     """
 
     def __init__(
@@ -73,11 +111,12 @@ class ScoringDataset(Dataset):
         seed: int = 0,
         vary: bool = True,
         labels: str = "multi",
+        mixed: float = 0.0,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens, self.max_questions = max_tokens, max_questions
         self.seed, self.vary, self.epoch = seed, vary, 0
-        self.labels = labels
+        self.labels, self.mixed = labels, mixed
         self.rows: Rows = []
         chooser = np.random.default_rng(seed)
         for name, passes in mixture.items():
@@ -95,27 +134,39 @@ class ScoringDataset(Dataset):
         return len(self.rows)
 
     def __getitem__(self, number: int) -> ScoringExample:
-        row = self.rows[number]
         chooser = np.random.default_rng((self.seed, self.epoch, number))
-        conversation = Conversation(parse_messages(row["messages"]))
-        table = tokenize(conversation, self.tokenizer)
-        questions = row["questions"]
-        if len(table) > self.max_tokens:
-            table, questions = self._part(table, questions, chooser)
-        if self.labels == "single":
-            questions = [questions[int(chooser.integers(len(questions)))]]
-        order = self._order(len(questions), chooser)
-        chosen = [questions[place] for place in order]
-        everything = [relevance_targets(table, question) for question in questions]
+        other = int(chooser.integers(len(self.rows))) if self.mixed and chooser.random() < self.mixed else None
+        if other is None:
+            shown = self._shown(self.rows[number], chooser, self.max_tokens)
+        else:
+            half = self.max_tokens // 2
+            parts = [self._shown(self.rows[place], chooser, half) for place in (number, other)]
+            first, second = chooser.permutation(2).tolist()
+            shown = parts[first].then(parts[second])
+        order = self._order(len(shown.questions), chooser)
+        chosen = [shown.questions[place] for place in order]
         return ScoringExample(
-            table=table,
-            ages=np.array(conversation.ages(), dtype=np.int64)[table.messages],
+            table=shown.table,
+            ages=shown.ages,
             queries=[question["question"] for question in chosen],
             answers=[(question["answers"] or ["unanswerable"])[0] for question in chosen],
             history=not self.vary or bool(chooser.random() < 2 / 3),
-            relevance=np.stack([everything[place] for place in order]),
-            prior=prior_targets(everything),
+            relevance=np.stack([shown.relevance[place] for place in order]),
+            prior=shown.prior,
         )
+
+    def _shown(self, row: dict[str, Any], chooser: np.random.Generator, limit: int) -> Shown:
+        """What an example shows of a row in at most `limit` tokens."""
+        conversation = Conversation(parse_messages(row["messages"]))
+        table = tokenize(conversation, self.tokenizer)
+        questions = row["questions"]
+        if len(table) > limit:
+            table, questions = self._part(table, questions, chooser, limit)
+        if self.labels == "single":
+            questions = [questions[int(chooser.integers(len(questions)))]]
+        relevance = [relevance_targets(table, question) for question in questions]
+        ages = np.array(conversation.ages(), dtype=np.int64)[table.messages]
+        return Shown(table, ages, questions, relevance, prior_targets(relevance))
 
     def _order(self, count: int, chooser: np.random.Generator) -> list[int]:
         if count > self.max_questions:
@@ -126,7 +177,7 @@ class ScoringDataset(Dataset):
         return [int(p) for p in chooser.permutation(order)] if self.vary and chooser.random() < 0.5 else order
 
     def _part(
-        self, table: TokenTable, questions: Sequence[dict[str, Any]], chooser: np.random.Generator
+        self, table: TokenTable, questions: Sequence[dict[str, Any]], chooser: np.random.Generator, limit: int
     ) -> tuple[TokenTable, list[dict[str, Any]]]:
         """A stretch around the evidence of a question that begins with a sentence, and the questions it can answer."""
         targets = [relevance_targets(table, question) for question in questions]
@@ -135,9 +186,9 @@ class ScoringDataset(Dataset):
         if shown:
             evidence = np.flatnonzero(targets[int(chooser.choice(shown))])
             centre = int(chooser.choice(evidence))
-        start = int(np.clip(centre - chooser.integers(self.max_tokens), 0, len(table) - self.max_tokens))
-        start = max(int(np.searchsorted(table.units, table.units[start])), centre - self.max_tokens + 1)
-        rows = slice(start, start + self.max_tokens)
+        start = int(np.clip(centre - chooser.integers(limit), 0, len(table) - limit))
+        start = max(int(np.searchsorted(table.units, table.units[start])), centre - limit + 1)
+        rows = slice(start, start + limit)
         part = TokenTable(*(getattr(table, name)[rows] for name in TokenTable.__dataclass_fields__))
         kept = [q for q, row in zip(questions, targets, strict=True) if row[rows].any() or not row.any()]
         return part, kept or list(questions[:1])

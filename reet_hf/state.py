@@ -1,0 +1,146 @@
+"""A conversation and what is computed of it once a message: units, shorter forms, what a counter says of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+
+from .budget import TokenCounter
+from .choice import Forms
+from .conversation import Conversation
+from .records import Mention, Unit
+from .rendering import render_messages, render_text, whole
+from .segmentation import UNITS, span_array, units
+from .shortening import FORMS, short_forms
+
+Slices = tuple[tuple[tuple[int, int], ...], ...]
+
+
+@dataclass
+class Counts:
+    """What one counter said of a conversation's messages; each part grows with them."""
+
+    counter: TokenCounter
+    lines: list[int] = field(default_factory=list)
+    overheads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    costs: dict[str, np.ndarray] = field(default_factory=dict)
+    forms: dict[str, np.ndarray] = field(default_factory=dict)  # costs of the forms of each unit, (forms, units)
+
+
+@dataclass
+class State:
+    """A conversation and everything that is computed once a message; it only grows."""
+
+    conversation: Conversation
+    scored: Any = None
+    mentions: list[Mention] = field(default_factory=list)
+    units: dict[str, list[Unit]] = field(default_factory=dict)
+    places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
+    slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
+    counts: Counts | None = None
+
+    def counted(self, counter: TokenCounter) -> Counts:
+        """Counts of `counter`: those there are, or empty ones if another counter was used last."""
+        if self.counts is None or not counter.is_same(self.counts.counter):
+            self.counts = Counts(counter)
+        return self.counts
+
+
+def original_tokens(conversation: Conversation, counts: Counts) -> int:
+    """Tokens of the whole conversation: exact with a chat template, else line by line as they were appended."""
+    if not conversation.messages:
+        return 0
+    counter, lines = counts.counter, counts.lines
+    if counter.chat is not None and conversation.form == "messages":
+        return counter.chat(render_messages(conversation, whole(conversation)))
+    spans = whole(conversation, len(lines))
+    fresh = [render_text(conversation, [span]) + "\n" for span in spans[:-1]]
+    empty, *more, last = counter.counts(["", *fresh, render_text(conversation, spans[-1:])])
+    lines.extend(max(count - empty, 0) for count in more)  # special tokens come once
+    return sum(lines) + last
+
+
+def overheads(conversation: Conversation, counts: Counts) -> np.ndarray:
+    """Estimated tokens that each message costs beside its text: label, line break, chat markers."""
+    fresh = conversation.messages[len(counts.overheads) :]
+    labels = sorted({message.label for message in fresh})
+    empty, *sizes = counts.counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
+    label_size = {label: max(size - empty, 0) for label, size in zip(labels, sizes, strict=True)}
+    frame = 4 if counts.counter.chat is not None else 0
+    more = [label_size[message.label] + frame + 8 * len(message.calls) for message in fresh]
+    counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
+    return counts.overheads
+
+
+def forms_of(state: State, counts: Counts, unit: str) -> Forms:
+    """The forms of all units of one kind, brought up to the last message."""
+    found = state.units[unit]
+    known = state.slices.setdefault(unit, [])
+    if len(known) < len(found):
+        known.extend(_slices(state, found[len(known) :]))
+    costs = counts.forms.get(unit, np.zeros((len(FORMS), 0), dtype=np.int64))
+    first = costs.shape[1]
+    more = _form_costs(state.conversation, found[first:], known[first:], counts.counter)
+    more[-1] = counts.costs[unit][first:]
+    counts.forms[unit] = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
+    return Forms(counts.forms[unit], known)
+
+
+def measured(state: State, counts: Counts, unit: str) -> list[Unit]:
+    """All units of one kind, their costs in `counts` brought up to the last message."""
+    found = state.units.setdefault(unit, [])
+    fresh = units(state.conversation, unit, found[-1].message + 1 if found else 0)
+    found.extend(fresh)
+    places = state.places.get(unit, np.zeros((0, 3), dtype=np.int64))
+    state.places[unit] = np.concatenate((places, span_array(fresh)))
+    costs = counts.costs.get(unit, np.zeros(0, dtype=np.int64))
+    more = unit_costs(state.conversation, found[len(costs) :], counts.counter)
+    counts.costs[unit] = np.concatenate((costs, more))
+    return found
+
+
+def unit_costs(conversation: Conversation, found: Sequence[Unit], counter: TokenCounter) -> np.ndarray:
+    """Estimated tokens of units in reading order, of shape `(units,)`."""
+    grouped = [(number, list(own)) for number, own in groupby(found, key=lambda unit: unit.message)]
+    texts = [conversation.messages[number].text for number, _ in grouped]
+    return counter.costs(texts, [[(unit.start, unit.end) for unit in own] for _, own in grouped])
+
+
+def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
+    """The forms of units: what is no running text, and what states a constraint, has none but itself."""
+    mentions: dict[int, list[Mention]] = {}
+    for mention in state.mentions:
+        mentions.setdefault(mention.message, []).append(mention)
+    for number, own in groupby(found, key=lambda unit: unit.message):
+        text = state.conversation.messages[number].text
+        named = [(m.start, m.end) for m in mentions.get(number, ()) if m.type != "CONSTRAINT"]
+        bound = [m for m in mentions.get(number, ()) if m.type == "CONSTRAINT"]
+        for unit in own:
+            if unit.kind not in UNITS or any(m.start < unit.end and unit.start < m.end for m in bound):
+                yield (((unit.start, unit.end),),) * len(FORMS)
+            else:
+                first = bisect_right(named, unit.start, key=itemgetter(1))
+                last = bisect_left(named, unit.end, key=itemgetter(0))
+                yield short_forms(text, unit.start, unit.end, named[first:last])
+
+
+def _form_costs(
+    conversation: Conversation, found: Sequence[Unit], slices: Sequence[Slices], counter: TokenCounter
+) -> np.ndarray:
+    """Estimated tokens of each form but the last, whose row is left empty, of shape `(forms, units)`."""
+    costs = np.zeros((len(FORMS), len(found)), dtype=np.int64)
+    for level in range(len(FORMS) - 1):
+        parts = [
+            Unit(unit.message, start, end)
+            for unit, forms in zip(found, slices, strict=True)
+            for start, end in forms[level]
+        ]
+        owners = np.repeat(np.arange(len(found)), [len(forms[level]) for forms in slices])
+        costs[level] = np.bincount(owners, unit_costs(conversation, parts, counter), len(found))
+    return costs
