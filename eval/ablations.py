@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from eval.bootstrap import RESAMPLES, Estimate, Ratio, difference, estimate
+from eval.bootstrap import RESAMPLES, Ratio, difference, estimate
 from eval.tables import shown, table
 from reet_hf.errors import ReetError
 
@@ -32,9 +32,9 @@ Share of questions whose answer sentence is kept (where no answer stands in the 
 sentences are taken by their mean score: by importance with query and history at 20 % and 10 % of the tokens, and by the
 query-blind prior at 33 %. Development sets, each counting the same: {sets}. Beside each score its difference to the
 full recipe with the same seeds; ± is half of the 95 % interval from {resamples:,} bootstrap draws of whole contexts,
-scores being means over seeds. That interval says how far it holds for other texts; how much another seed changes is
-in the last column, highest minus lowest seed at 20 %. Differences whose interval excludes zero are bold: with {count}
-variants some will be by chance.
+scores being means over seeds. That interval says how far a number holds for other texts, not for other seeds: the last
+column has the score at 20 % with each seed, and of a variant the difference to the full recipe. A difference is bold if
+its interval excludes zero and every one of several seeds has its sign; among {count} variants some are by chance.
 """
 
 Scores = dict[str, list[float]]  # of one context: a value of each measure for each question that has evidence
@@ -161,12 +161,10 @@ def comparison(ablations: Iterable[Ablation]) -> str:
         cells = [f"`{ablation.variant}`", _changes(ablation.overrides)]
         for measure in MEASURES:
             own = ablation.ratios(measure, seeds)
-            lead = None if ablation is full else difference(own, full.ratios(measure, seeds))
-            cells += [shown(estimate(own)), _marked(lead)]
-        means = [run.mean("kept_at_20") for run in ablation.runs if run.seed in seeds]
-        rows.append([*cells, f"{max(means) - min(means):.3f}".replace("0.", ".", 1), str(len(seeds))])
+            cells += [shown(estimate(own)), "–" if ablation is full else _lead(ablation, full, measure, seeds)]
+        rows.append([*cells, _by_seed(ablation, full, seeds)])
     heads = [name for said in MEASURES.values() for name in (said, "to full")]
-    return table(["variant", "changes", *heads, "seeds differ by", "seeds"], rows)
+    return table(["variant", "changes", *heads, "each seed, 20 %"], rows)
 
 
 def _changes(overrides: Mapping[str, Any]) -> str:
@@ -174,9 +172,23 @@ def _changes(overrides: Mapping[str, Any]) -> str:
     return f"`{said[1:-1]}`" if overrides else "–"
 
 
-def _marked(lead: Estimate | None) -> str:
+def _leads(ablation: Ablation, full: Ablation, measure: str, seeds: Sequence[int]) -> list[float]:
+    """The difference to the full recipe with each seed."""
+    own, other = ({run.seed: run.mean(measure) for run in each.runs} for each in (ablation, full))
+    return [own[seed] - other[seed] for seed in seeds]
+
+
+def _lead(ablation: Ablation, full: Ablation, measure: str, seeds: Sequence[int]) -> str:
+    lead = difference(ablation.ratios(measure, seeds), full.ratios(measure, seeds))
     text = shown(lead, signed=True)
-    return f"**{text}**" if lead and (lead.low > 0 or lead.high < 0) else text
+    agreed = len(set(np.sign(_leads(ablation, full, measure, seeds)))) == 1 < len(seeds)
+    return f"**{text}**" if agreed and lead and (lead.low > 0 or lead.high < 0) else text
+
+
+def _by_seed(ablation: Ablation, full: Ablation, seeds: Sequence[int]) -> str:
+    if ablation is full:
+        return ", ".join(f"{run.mean('kept_at_20'):.3f}".replace("0.", ".", 1) for run in full.runs)
+    return ", ".join(f"{lead:+.3f}".replace("0.", ".", 1) for lead in _leads(ablation, full, "kept_at_20", seeds))
 
 
 def page(folder: str | Path) -> str:
