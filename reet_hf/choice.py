@@ -17,7 +17,7 @@ from .records import Span, Unit
 
 WORTH = (1.0, 0.6, 0.3)  # of a word by `shortening.FORMS`: content, linking, the rest
 NEIGHBOUR = 0.3  # share of its chance that a unit lends to the one before and the one after
-PRIOR = 0.06  # what the chance that any question needs a unit adds to the chance that this one does
+PRIOR = 0.2  # what the chance that any question needs a unit counts, as a share of the best chance for this one
 NOTHING = -1  # the level of a unit that is left out
 
 
@@ -125,16 +125,16 @@ def backed(chances: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """What chances of units in reading order are worth to a choice for one query.
 
     Who needs a sentence reads around it, so neighbours lend a share of their chance; and where the query says little,
-    what any question may need comes first.
+    what any question may need comes first: the surer the query is of its best unit, the more the others are left to it.
 
     Args:
         chances: That the query needs the unit, of shape `(units,)`.
         prior: That any question does, of the same shape.
     """
-    lent = chances + PRIOR * prior
+    lent = chances.copy()
     lent[1:] += NEIGHBOUR * chances[:-1]
     lent[:-1] += NEIGHBOUR * chances[1:]
-    return lent
+    return lent + PRIOR * lent.max(initial=0.0) * prior
 
 
 def choose(

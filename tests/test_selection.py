@@ -208,7 +208,10 @@ def test_fit_with_forms_stays_within_the_limit_and_protects(found, overheads, li
 def test_a_unit_is_backed_by_its_neighbours_and_by_the_prior():
     alone = backed(np.array([0.0, 1.0, 0.0, 0.2]), np.zeros(4))
     assert alone == pytest.approx([NEIGHBOUR, 1.0, NEIGHBOUR * 1.2, 0.2])
-    assert backed(np.zeros(2), np.array([1.0, 0.5])) == pytest.approx([PRIOR, PRIOR / 2])
+    assert backed(np.zeros(2), np.array([1.0, 0.5])) == pytest.approx([0.0, 0.0])
+    apart = backed(np.array([0.5, 0.0, 0.0, 0.0]), np.array([0.0, 0.0, 0.0, 0.8]))
+    assert apart == pytest.approx([0.5, 0.5 * NEIGHBOUR, 0.0, 0.5 * PRIOR * 0.8])
+    assert backed(np.zeros(0), np.zeros(0)).shape == (0,)
 
 
 @given(found=candidates(), overheads=OVERHEADS, limit=st.integers(0, 60), data=st.data())
