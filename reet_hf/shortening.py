@@ -1,27 +1,36 @@
 """Shorter forms of a text: without filler, and without the words that only link.
 
-Every form is a list of verbatim slices and each contains the one before. Negations and conditions are never left out,
-and a name, number, date or the like is never cut. Which words are which says `lexicon`; what it does not know, in
-particular every word of another language, counts as content.
+Every form is a list of verbatim slices and each contains the one before. Negations, conditions and question marks are
+never left out, and a name, number, date or the like is never cut. Which words are which says `lexicon`, for English; a
+text that has few function words of English is no English prose and has no shorter form.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .lexicon import FILLER_WORDS, LINKING_WORDS, WORD
+from .lexicon import FILLER_WORDS, FUNCTION_WORDS, LINKING_WORDS, WORD
 from .segmentation import words
 
 CONTENT, LINKING, FILLER = range(3)
 FORMS = ("content", "linked", "whole")
 """The forms of a text from the shortest on: content words, those and linking words, everything."""
 
+ENGLISH = 0.2  # share of function words from which on a text counts as English prose, where it is about .4 to .5
+
+_ASKING = "?？؟"
 _OPENING = "\"'“‘«([{"
 _CLOSING = "\"'”’»)]},;:.!?…"
 _PARTNERS = {")": "(", "]": "[", "}": "{", "”": "“", "’": "‘", "»": "«"}
 _PUNCTUATION = frozenset(_OPENING + _CLOSING + "-–—")
 
 Offsets = tuple[int, int]
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text is English prose, as opposed to another language, a list of names, a log or a telegram."""
+    found = WORD.findall(text.lower())
+    return sum(word in FUNCTION_WORDS for word in found) >= ENGLISH * max(len(found), 1)
 
 
 def short_forms(text: str, start: int, end: int, fixed: Sequence[Offsets] = ()) -> tuple[tuple[Offsets, ...], ...]:
@@ -43,10 +52,11 @@ def short_forms(text: str, start: int, end: int, fixed: Sequence[Offsets] = ()) 
         if inside:
             low, high = _trimmed(text, first, last)
             kept.append((min(low, max(first, inside[0][0])), max(high, min(last, inside[-1][1])), CONTENT))
-            continue
-        role = _role(text[first:last], first == start, shouted)
-        if role < FILLER:
-            kept.append((*_trimmed(text, first, last), role))
+        else:
+            role = _role(text[first:last], first == start, shouted)
+            if role < FILLER:
+                kept.append((*_trimmed(text, first, last), role))
+        kept.extend((mark, mark + 1, CONTENT) for mark in range(first, last) if text[mark] in _ASKING)
     forms = [_joined(text, [(a, b) for a, b, role in kept if role <= level]) for level in (CONTENT, LINKING)]
     return (*forms, ((start, end),))
 

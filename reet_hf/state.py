@@ -17,7 +17,7 @@ from .conversation import Conversation
 from .records import Mention, Unit
 from .rendering import render_messages, render_text, whole
 from .segmentation import UNITS, span_array, units
-from .shortening import FORMS, short_forms
+from .shortening import FORMS, is_prose, short_forms
 
 Slices = tuple[tuple[tuple[int, int], ...], ...]
 
@@ -113,7 +113,7 @@ def unit_costs(conversation: Conversation, found: Sequence[Unit], counter: Token
 
 
 def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
-    """The forms of units: what is no running text, and what states a constraint, has none but itself."""
+    """The forms of units: what is no English prose, and what states a constraint, has none but itself."""
     mentions: dict[int, list[Mention]] = {}
     for mention in state.mentions:
         mentions.setdefault(mention.message, []).append(mention)
@@ -121,8 +121,9 @@ def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
         text = state.conversation.messages[number].text
         named = [(m.start, m.end) for m in mentions.get(number, ()) if m.type != "CONSTRAINT"]
         bound = [m for m in mentions.get(number, ()) if m.type == "CONSTRAINT"]
+        prose = is_prose(text)
         for unit in own:
-            if unit.kind not in UNITS or any(m.start < unit.end and unit.start < m.end for m in bound):
+            if not prose or unit.kind not in UNITS or any(m.start < unit.end and unit.start < m.end for m in bound):
                 yield (((unit.start, unit.end),),) * len(FORMS)
             else:
                 first = bisect_right(named, unit.start, key=itemgetter(1))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reet_hf.lexicon import FILLER_WORDS, FUNCTION_WORDS, LINKING_WORDS, content_words
 from reet_hf.mentions import mention_spans
-from reet_hf.shortening import FORMS, short_forms
+from reet_hf.shortening import FORMS, is_prose, short_forms
 
 WORDS = st.lists(
     st.sampled_from(
@@ -44,7 +44,8 @@ def shown(text: str) -> list[str]:
         ("The goods were sent to the buyer in March.", "goods sent buyer March", "goods sent to buyer in March"),
         ("You should not have been there.", "not", "You should not"),
         ("It isn't the train from Oslo.", "isn't train Oslo", "It isn't train from Oslo"),
-        ("Is it open on the 5th of May?", "open 5th of May", "it open on 5th of May"),
+        ("Is it open on the 5th of May?", "open 5th of May?", "it open on 5th of May?"),
+        ("Where is the train now? it?", "train ? ?", "Where train ? it?"),
         ("He works for the Bank of America, e.g. as a clerk.", "works Bank of America e.g. clerk", None),
         ("Ask WHO and the US about it.", "Ask WHO US", "Ask WHO US it"),
         ("He said (the “crew”) left, and so did I.", "said “crew” left", "He said “crew” left I"),
@@ -78,6 +79,21 @@ def test_no_form_loses_a_content_word_a_negation_or_part_of_a_name(parts):
     negations = [(n, n + 3) for n in range(len(text)) if text[n : n + 3] in ("not", "n't")]
     for start, end in [*content, *negations, *mention_spans(text)]:
         assert kept >= {place for place in range(start, end) if not text[place].isspace()}
+
+
+@pytest.mark.parametrize(
+    ("text", "prose"),
+    [
+        ("The crew was in Oslo and they were glad of it.", True),
+        ("Where is it?", True),
+        ("Das Schiff lag im Hafen, und die Mannschaft war froh darüber.", False),
+        ("ERROR 2024-05-01 worker-7 connection refused host=db2 port=5432", False),
+        ("crew glad Oslo", False),
+        ("", False),
+    ],
+)
+def test_prose_has_function_words(text, prose):
+    assert is_prose(text) is prose
 
 
 def test_words_of_each_kind_are_function_words_and_negations_are_of_none():
