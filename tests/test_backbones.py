@@ -61,7 +61,10 @@ def trained(request, tokenizer, tmp_path_factory) -> Path:
         "output_dir": str(folder / "run"),
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
-    main([str(folder / "recipe.yaml"), "--data", str(folder), "--encoder", str(folder / "encoder")])
+    argv = [str(folder / "recipe.yaml"), "--data", str(folder), "--encoder", str(folder / "encoder")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["train/train_scorer.py", *argv])
+        main(argv)
     return folder / "run"
 
 
