@@ -81,13 +81,13 @@ def pooled(sets: Mapping[str, Mapping[str, Any]]) -> float:
 
 def page(folder: Path = FOLDER) -> str:
     """A Markdown table of everything that was measured, empty if there is nothing."""
-    records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    names = sorted({name for record in records for name in record["sets"]})
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    names = sorted({name for record in found for name in record["sets"]})
     rows = [
         [record["model"], kind]
         + [f"{sets[name]['error']:.3f}" if name in sets else "–" for name in names]
         + [f"**{pooled(sets):.3f}**"]
-        for record in records
+        for record in found
         for kind, sets in record["kinds"].items()
     ]
     return table(["model", "chance", *names, "all, each set alike"], rows) if rows else ""

@@ -188,6 +188,11 @@ def _tiktoken(encoding: Any) -> TokenCounter:
     )
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is an integer or a float, of Python or NumPy, and no truth value."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+
+
 def resolve_limit(budget: Any, original: int) -> int:
     """Tokens that may be used: an integer as it is, a rate as that share of `original`, rounded down.
 
@@ -198,7 +203,7 @@ def resolve_limit(budget: Any, original: int) -> int:
     Raises:
         ReetError: If it is neither.
     """
-    if isinstance(budget, (bool, np.bool_)) or not isinstance(budget, (int, float, np.integer, np.floating)):
+    if not is_number(budget):
         raise ReetError(
             f"`budget` must be a float in (0, 1] or an integer number of tokens, got {budget!r} "
             f"({type(budget).__name__})."

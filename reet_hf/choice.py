@@ -9,7 +9,7 @@ least half of the best there is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class Steps:
 
     costs: np.ndarray
     worths: np.ndarray
-    members: list[list[int]] = field(default_factory=list)
+    members: list[list[int]]
 
     @classmethod
     def of(cls, candidates: Candidates) -> Steps:
@@ -119,6 +119,10 @@ class Steps:
     def values(self) -> np.ndarray:
         """Worth of each step, of shape `(levels, choices)`."""
         return self.costs * self.worths
+
+    def of_choices(self, values: np.ndarray) -> np.ndarray:
+        """Of values of shape `(units,)` that agree within a choice one a choice, of shape `(choices,)`."""
+        return values[[own[0] for own in self.members]]
 
 
 def backed(chances: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -163,7 +167,7 @@ def choose(
     chosen = _greedy(steps, candidates, overheads, limit - spent, levels)
     if candidates.forms is not None:
         alone = steps.values.sum(0)
-        affordable = (steps.costs.sum(0) <= limit - spent) & (levels[[own[0] for own in steps.members]] == NOTHING)
+        affordable = (steps.costs.sum(0) <= limit - spent) & (steps.of_choices(levels) == NOTHING)
         best = int(np.where(affordable, alone, -np.inf).argmax())
         if affordable[best] and alone[best] > _value(steps, chosen) - _value(steps, levels):
             first = levels.copy()
@@ -176,11 +180,12 @@ def choose(
 
 
 def _value(steps: Steps, levels: np.ndarray) -> float:
-    reached = levels[[own[0] for own in steps.members]]
-    return float(steps.values[np.arange(len(steps.costs))[:, None] <= reached].sum())
+    """Worth of everything that is kept at `levels`."""
+    return float(steps.values[np.arange(len(steps.costs))[:, None] <= steps.of_choices(levels)].sum())
 
 
 def _greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: int, levels: np.ndarray) -> np.ndarray:
+    """Levels of shape `(units,)` after steps were added to `levels` in order of worth, as far as `room` tokens go."""
     levels = levels.copy()
     opened = {candidates.units[place].message for place in np.flatnonzero(levels > NOTHING).tolist()}
     count = len(steps.members)

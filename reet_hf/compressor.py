@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .budget import TokenCounter, resolve_counter, resolve_limit
+from .budget import TokenCounter, is_number, resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .errors import ReetError
@@ -18,7 +18,7 @@ from .protection import protected_spans, protection_rules
 from .receipt import entities_of, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, rendered_tokens
-from .scoring.scorer import Scorer, TokenScores, pool
+from .scoring.scorer import Scorer, TokenScores, chance, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
 from .state import Counts, State, forms_of, measured, original_tokens, overheads, unit_costs
@@ -49,7 +49,7 @@ class Options:
             )
         if self.strategy not in STRATEGIES:
             raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
-        if self.threshold is not None and not (_is_real(self.threshold) and 0.0 <= self.threshold <= 1.0):
+        if self.threshold is not None and not (is_number(self.threshold) and 0.0 <= self.threshold <= 1.0):
             raise ReetError(f"`threshold` must be a chance between 0 and 1, got {self.threshold!r}.")
         if self.budget is None:
             object.__setattr__(self, "budget", DEFAULT_BUDGET if self.threshold is None else 1.0)
@@ -57,10 +57,6 @@ class Options:
         protection_rules(self.protect)
         if self.tokenizer is not None:
             object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
 
 
 class Compressor:
@@ -217,7 +213,7 @@ def _pieces(
                 continue
         runs.append(span)
     importance = pool(scores, span_array(runs))
-    squashed = importance if scores.chances is not None else 1.0 / (1.0 + np.exp(-np.clip(importance, -30, 30)))
+    squashed = importance if scores.chances is not None else chance(importance)
     return tuple(
         Piece(span.message, span.start, span.end, float(value)) for span, value in zip(runs, squashed, strict=True)
     )

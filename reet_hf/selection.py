@@ -102,7 +102,7 @@ def _shrink(
     if used <= limit:
         return spans, used, levels
     steps = Steps.of(candidates)
-    fixed = taken[[own[0] for own in steps.members]]
+    fixed = steps.of_choices(taken)
     order = np.argsort(steps.worths[::-1], axis=None, kind="stable")
     levels_of, choices = np.divmod(order, len(steps.members))
     queue = list(zip((candidates.levels - 1 - levels_of).tolist(), choices.tolist(), strict=True))

@@ -86,10 +86,12 @@ def forms_of(state: State, counts: Counts, unit: str) -> Forms:
         known.extend(_slices(state, found[len(known) :]))
     costs = counts.forms.get(unit, np.zeros((len(FORMS), 0), dtype=np.int64))
     first = costs.shape[1]
-    more = _form_costs(state.conversation, found[first:], known[first:], counts.counter)
-    more[-1] = counts.costs[unit][first:]
-    counts.forms[unit] = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
-    return Forms(counts.forms[unit], known)
+    if first < len(found):
+        short = _form_costs(state.conversation, found[first:], known[first:], counts.counter)
+        more = np.vstack((short, counts.costs[unit][first:]))
+        costs = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
+        counts.forms[unit] = costs
+    return Forms(costs, known)
 
 
 def measured(state: State, counts: Counts, unit: str) -> list[Unit]:
@@ -134,14 +136,14 @@ def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
 def _form_costs(
     conversation: Conversation, found: Sequence[Unit], slices: Sequence[Slices], counter: TokenCounter
 ) -> np.ndarray:
-    """Estimated tokens of each form but the last, whose row is left empty, of shape `(forms, units)`."""
-    costs = np.zeros((len(FORMS), len(found)), dtype=np.int64)
-    for level in range(len(FORMS) - 1):
-        parts = [
-            Unit(unit.message, start, end)
-            for unit, forms in zip(found, slices, strict=True)
-            for start, end in forms[level]
-        ]
-        owners = np.repeat(np.arange(len(found)), [len(forms[level]) for forms in slices])
-        costs[level] = np.bincount(owners, unit_costs(conversation, parts, counter), len(found))
-    return costs
+    """Estimated tokens of each form but the last, which is the whole unit, of shape `(forms - 1, units)`."""
+    short = len(FORMS) - 1
+    parts = [
+        Unit(unit.message, start, end)
+        for unit, forms in zip(found, slices, strict=True)
+        for form in forms[:short]
+        for start, end in form
+    ]
+    owners = np.repeat(np.arange(short * len(found)), [len(form) for forms in slices for form in forms[:short]])
+    costs = np.bincount(owners, unit_costs(conversation, parts, counter), short * len(found))
+    return costs.astype(np.int64).reshape(-1, short).T

@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, PreTrainedTokenizerFast
+from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
 
 from reet_hf import ReetConfig, ReetForCompression
 
@@ -54,9 +54,42 @@ def make_config(vocabulary: int, **options) -> ReetConfig:
     )
 
 
+CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]
+
+
+def city_rows(count: int, license: str = "CC BY 4.0") -> list[dict]:
+    """Conversations in which each friend says where the order is, and a question for each."""
+    made = []
+    for number in range(count):
+        messages, questions = [], []
+        for friend in range(5):
+            city = CITIES[(number + 2 * friend) % len(CITIES)]
+            text = f"the visa {friend} expires in june. the order {friend} is in {city}. when does the visa expires?"
+            start = text.index(city)
+            span = {"message": friend, "start": start, "end": start + len(city)}
+            sentence = {"message": friend, "start": text.index("the order"), "end": start + len(city) + 1}
+            messages.append({"role": "user", "name": f"friend {friend}", "content": text})
+            question = {"question": f"where is the order {friend}?", "answers": [city], "kind": "extractive"}
+            questions.append({**question, "answer_spans": [span], "evidence": [sentence]})
+        made.append(
+            {"id": f"r{number}", "source": "test", "license": license, "messages": messages, "questions": questions}
+        )
+    return made
+
+
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def encoder(tokenizer, tmp_path_factory) -> Path:
+    """A folder with an untrained encoder and its tokenizer."""
+    folder = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    AutoModel.from_config(make_config(len(tokenizer)).encoder).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

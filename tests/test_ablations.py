@@ -11,9 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, make_config
-from test_training import rows
-from transformers import AutoModel
+from conftest import ROOT, city_rows
 
 from eval import ablations, report
 from eval.ablations import Ablation, Run, comparison
@@ -42,16 +40,7 @@ RECIPE = {
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for name, count in (("cities-train", 12), ("cities-dev", 4)):
-        pq.write_table(pa.Table.from_pylist(rows(count)), folder / f"{name}.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(tokenizer, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    AutoModel.from_config(make_config(len(tokenizer)).encoder).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+        pq.write_table(pa.Table.from_pylist(city_rows(count)), folder / f"{name}.parquet")
     return folder
 
 

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT
-from test_training import rows
+from conftest import ROOT, city_rows
 from transformers import AutoModel, DebertaV2Config, ModernBertConfig, PreTrainedConfig, pipeline
 
 from reet_hf import ReetForCompression
@@ -47,7 +46,7 @@ def trained(request, tokenizer, tmp_path_factory) -> Path:
     torch.manual_seed(0)
     AutoModel.from_config(BACKBONES[request.param](len(tokenizer))).save_pretrained(folder / "encoder")
     tokenizer.save_pretrained(folder / "encoder")
-    pq.write_table(pa.Table.from_pylist(rows(6)), folder / "cities-train.parquet")
+    pq.write_table(pa.Table.from_pylist(city_rows(6)), folder / "cities-train.parquet")
     recipe = yaml.safe_load((ROOT / "train" / "recipes" / f"{request.param}.yaml").read_text(encoding="utf-8"))
     recipe |= {
         "mixture": {"cities-train": 1},

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from test_training import rows
+from conftest import city_rows
 
 from eval import calibration
 from reet_hf import ReetConfig, ReetError
@@ -62,8 +62,8 @@ def test_a_checkpoint_is_calibrated_and_measured(tiny_folder, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_folder, folder)
     (folder / "training.json").write_text("{}")
-    pq.write_table(pa.Table.from_pylist(rows(4)), tmp_path / "cities-train.parquet")
-    pq.write_table(pa.Table.from_pylist(rows(3)), tmp_path / "cities-dev.parquet")
+    pq.write_table(pa.Table.from_pylist(city_rows(4)), tmp_path / "cities-train.parquet")
+    pq.write_table(pa.Table.from_pylist(city_rows(3)), tmp_path / "cities-dev.parquet")
     calibrate([str(folder), "--data", str(tmp_path), "--files", "cities-train"])
     config = ReetConfig.from_pretrained(folder)
     assert (config.importance_scale, config.importance_shift) != (1.0, 0.0)

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, make_config
-from transformers import AutoModel, TrainingArguments
+from conftest import ROOT, city_rows
+from transformers import TrainingArguments
 
 from reet_hf import ReetError, ReetForCompression
 from reet_hf.scoring.collator import ScoringCollator
@@ -28,44 +28,13 @@ from reet_hf.training.metrics import kept_evidence
 from reet_hf.training.projection import start_from_components
 from train.train_scorer import build_model, main
 
-CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]
-
-
-def rows(count: int, license: str = "CC BY 4.0") -> list[dict]:
-    """Conversations in which each friend says where the order is, and a question for each."""
-    made = []
-    for number in range(count):
-        messages, questions = [], []
-        for friend in range(5):
-            city = CITIES[(number + 2 * friend) % len(CITIES)]
-            text = f"the visa {friend} expires in june. the order {friend} is in {city}. when does the visa expires?"
-            start = text.index(city)
-            span = {"message": friend, "start": start, "end": start + len(city)}
-            sentence = {"message": friend, "start": text.index("the order"), "end": start + len(city) + 1}
-            messages.append({"role": "user", "name": f"friend {friend}", "content": text})
-            question = {"question": f"where is the order {friend}?", "answers": [city], "kind": "extractive"}
-            questions.append({**question, "answer_spans": [span], "evidence": [sentence]})
-        made.append(
-            {"id": f"r{number}", "source": "test", "license": license, "messages": messages, "questions": questions}
-        )
-    return made
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    pq.write_table(pa.Table.from_pylist(rows(12)), folder / "cities-train.parquet")
-    pq.write_table(pa.Table.from_pylist(rows(4)), folder / "cities-dev.parquet")
-    pq.write_table(pa.Table.from_pylist(rows(2, "research use only")), folder / "closed-train.parquet")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(tokenizer, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    AutoModel.from_config(make_config(len(tokenizer)).encoder_config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    pq.write_table(pa.Table.from_pylist(city_rows(12)), folder / "cities-train.parquet")
+    pq.write_table(pa.Table.from_pylist(city_rows(4)), folder / "cities-dev.parquet")
+    pq.write_table(pa.Table.from_pylist(city_rows(2, "research use only")), folder / "closed-train.parquet")
     return folder
 
 

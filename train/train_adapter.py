@@ -41,7 +41,7 @@ from eval.systems.cross_encoder import CrossEncoder
 from eval.systems.llmlingua2_recipe import LlmLingua2Recipe
 from reet_hf.budget import resolve_counter
 from reet_hf.training.dataset import Rows, fingerprint, read_files
-from reet_hf.training.launch import published_command
+from reet_hf.training.launch import MACHINE_OPTIONS, published_command
 from train.adapters.arguments import AdapterArguments, read_recipe
 from train.adapters.measures import reading_metrics, sampled, selection_metrics
 from train.adapters.reading import read_examples
@@ -49,7 +49,6 @@ from train.adapters.token_labels import preserve_examples, prune_examples
 
 LINEAR = ["query", "key", "value", "dense"]  # every linear layer of the encoder
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "datasets", "accelerate", "numpy")
-PLACES = ("data", "encoder", "initial", "threads")
 SCHEDULE = (
     "learning_rate",
     "lr_scheduler_type",
@@ -174,7 +173,7 @@ def save(trainer: Trainer, arguments: AdapterArguments, metrics: Mapping[str, An
     record = {
         "command": published_command(sys.argv, trainer.args),
         "encoder": _public_encoder(arguments.encoder),
-        "recipe": {name: value for name, value in vars(arguments).items() if name not in PLACES},
+        "recipe": {name: value for name, value in vars(arguments).items() if name not in MACHINE_OPTIONS},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
         "examples": len(trainer.train_dataset),  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
 from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
 from reet_hf.training.distillation import keep_layers
-from reet_hf.training.launch import published_command, start_cpu_processes
+from reet_hf.training.launch import MACHINE_OPTIONS, published_command, start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.projection import start_from_components
 from reet_hf.training.trainer import ScoringTrainer
@@ -29,7 +29,6 @@ DROPOUTS = (  # what encoders call theirs
     "embedding_dropout",
     "mlp_dropout",
 )
-PLACES = ("initial", "teacher", "data", "encoder", "threads")  # what belongs to a machine, not to a recipe
 SCHEDULE = (
     "learning_rate",
     "weight_decay",
@@ -91,7 +90,7 @@ def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, me
     record = {
         "command": published_command(sys.argv, trainer.args),
         "encoder": trainer.accelerator.unwrap_model(trainer.model).config.encoder.name_or_path,
-        "recipe": {name: value for name, value in vars(arguments).items() if name not in PLACES},
+        "recipe": {name: value for name, value in vars(arguments).items() if name not in MACHINE_OPTIONS},
         "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
         "seed": trainer.args.seed,
         "processes": trainer.args.world_size,

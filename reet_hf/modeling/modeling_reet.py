@@ -97,7 +97,7 @@ class ReetForTokenScoring(ReetPreTrainedModel):
     """Turn-aware importance of every token of conversations, for each of their queries.
 
     Attributes:
-        loss_weights: Of the loss terms `token`, `ranking` and `prior`; a choice of training that is not saved.
+        loss_weights: Of each term of `turn_head.scoring_loss`; a choice of training that is not saved.
     """
 
     def __init__(self, config: ReetConfig) -> None:

@@ -287,6 +287,11 @@ class ReetScorer:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
+def chance(logits: np.ndarray, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:
+    """Chances in (0, 1) of logits that are scaled and shifted, of the shape of `logits`, in float64."""
+    return 1.0 / (1.0 + np.exp(-np.clip(scale * logits.astype(np.float64) + shift, -30, 30)))
+
+
 def calibrated(logits: np.ndarray, config: Any, asked: bool) -> np.ndarray:
     """Chances that tokens are needed, of the shape of `logits`, by Platt scaling (Platt, 1999).
 
@@ -296,8 +301,7 @@ def calibrated(logits: np.ndarray, config: Any, asked: bool) -> np.ndarray:
         asked: Whether there was a query.
     """
     kind = "importance" if asked else "prior"
-    scaled = getattr(config, f"{kind}_scale") * logits.astype(np.float64) + getattr(config, f"{kind}_shift")
-    return 1.0 / (1.0 + np.exp(-np.clip(scaled, -30, 30)))
+    return chance(logits, getattr(config, f"{kind}_scale"), getattr(config, f"{kind}_shift"))
 
 
 def pool(scores: TokenScores, places: np.ndarray) -> np.ndarray:

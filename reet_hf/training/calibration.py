@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..conversation import Conversation, parse_messages
 from ..records import Turn
 from ..scoring.labels import ANSWER_SENTENCE, relevance_targets
-from ..scoring.scorer import ReetScorer
+from ..scoring.scorer import ReetScorer, chance
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def outcomes(scorer: ReetScorer, row: Mapping[str, Any], turns: int) -> Iterator
 
 def sentence_chances(found: Outcomes, scale: float, shift: float) -> np.ndarray:
     """The chance of each sentence, the mean of its tokens' as in `scoring.scorer.pool`, of shape `(sentences,)`."""
-    chances = 1.0 / (1.0 + np.exp(-np.clip(scale * found.logits.astype(np.float64) + shift, -30, 30)))
+    chances = chance(found.logits, scale, shift)
     count = len(found.needed)
     return np.bincount(found.sentences, chances, count) / np.maximum(np.bincount(found.sentences, minlength=count), 1)
 

@@ -17,6 +17,8 @@ PLACES = {
     "--initial": "INITIAL",
     "--teacher": "TEACHER",
 }
+MACHINE_OPTIONS = frozenset({name.removeprefix("--") for name in PLACES} | {"threads"})
+"""Options that belong to a machine, not to a recipe."""
 
 
 def launched_processes(command: list[str]) -> int:

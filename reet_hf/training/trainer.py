@@ -50,8 +50,7 @@ class ScoringTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """The loss of the labels, and with a teacher that of the distance to it."""
-        outputs = model(**inputs)
-        loss = outputs.loss
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch)
         if self.teacher is not None:
             with torch.no_grad():
                 wanted = self.teacher(**inputs)
