@@ -17,11 +17,11 @@ from tqdm.auto import tqdm
 
 from eval import records
 from eval.revision import revision
-from eval.systems.reet import folder_of, scorer
+from eval.systems.reet import scorer
 from eval.tables import table
 from eval.tasks import mtr
 from reet_hf.metrics import expected_calibration_error
-from reet_hf.registration import DEFAULT_MODEL
+from reet_hf.registration import DEFAULT_MODEL, bundled_model
 from reet_hf.training.calibration import outcomes, sentence_chances
 
 FOLDER = records.FOLDER / "calibration"
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     sets = mtr.load(arguments.data, rows=arguments.rows)
     record = {
         "model": arguments.model,
-        "revision": revision(folder_of(arguments.model)),
+        "revision": revision(bundled_model(arguments.model)),
         "rows": arguments.rows,
         "turns": arguments.turns,
         "sets": sorted(sets),

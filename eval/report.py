@@ -24,7 +24,7 @@ from eval.bootstrap import RESAMPLES
 from eval.learned import training_rows
 from eval.records import FOLDER
 from eval.regimes import REGIMES
-from eval.summary import BUDGET, REGIME, TASK, summary
+from eval.summary import BUDGET, MODELS, REGIME, TASK, summary
 from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
 
@@ -32,7 +32,6 @@ LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
 CHANCES = "Expected calibration error of the chances that sentences are needed, in 15 bins"
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = Path("reet") / "reet-base"
 START, END = "<!-- results: written by eval/report.py -->", "<!-- end of results -->"
 PAGE = """# Results
 
@@ -130,7 +129,7 @@ def behind(board: Board) -> str:
 
 def generated_tasks(board: Board) -> list[str]:
     """The tasks beside the one on data sets that REET was measured on."""
-    return [task for task in board.tasks if task != TASK and "reet" in board.systems(task, REGIME, BUDGET)]
+    return [task for task in board.tasks if not task.startswith(TASK) and "reet" in board.systems(task, REGIME, BUDGET)]
 
 
 def history(board: Board) -> str:
@@ -150,7 +149,7 @@ def eval_results(found: dict[str, Any]) -> str:
         EvalResultEntry(
             dataset_id="reet/mtr",
             task_id=f"{name}-{entry['measure'].replace('_', '-')}",
-            value=entry["systems"]["reet"],
+            value=entry["systems"][found["system"]],
             notes=notes + found["version"],
         )
         for name, entry in found["sets"].items()
@@ -163,14 +162,17 @@ def write(root: Path, target: Path) -> list[Path]:
     results = root / FOLDER.relative_to(ROOT)
     board = Board(results)
     cost = json.loads((results / "turn-cost.json").read_text(encoding="utf-8"))
-    found = summary(board)
+    found = {
+        model: summary(board, name) for name, model in MODELS.items() if (name, TASK, REGIME, BUDGET) in board.results
+    }
     head, rest = (root / "README.md").read_text(encoding="utf-8").split(START)
     texts = {
         Path("README.md"): head + readme_section(board, cost) + rest.split(END)[1],
         results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),
-        results.relative_to(root) / "summary.json": json.dumps(found, indent=2) + "\n",
-        MODEL / ".eval_results" / "mtr.yaml": eval_results(found),
     }
+    for model, scores in found.items():
+        texts[_summary(results.relative_to(root), model)] = json.dumps(scores, indent=2) + "\n"
+        texts[Path(model) / ".eval_results" / "mtr.yaml"] = eval_results(scores)
     studied = results / "ablations"
     if ablations.path(studied, ablations.FULL).is_file():
         texts[studied.relative_to(root) / "README.md"] = ablations.page(studied)
@@ -182,10 +184,19 @@ def write(root: Path, target: Path) -> list[Path]:
     plots.by_turn(board, drawn / "by-turn-generated.svg", generated_tasks(board), 20)
     plots.by_budget(board, drawn / "by-budget.svg")
     plots.by_budget(board, drawn / "recall-by-budget.svg", measure=RECALL)
-    person = root / "model_cards" / f"{MODEL.name}.md"
-    card = cards.build_card(root / MODEL, person, target / results.relative_to(root) / "summary.json")
-    card.save(target / MODEL / "README.md")
-    return [*(target / path for path in texts), *sorted(drawn.glob("*.svg")), target / MODEL / "README.md"]
+    for model in found:
+        person = root / "model_cards" / f"{Path(model).name}.md"
+        card = cards.build_card(root / model, person, _summary(target / results.relative_to(root), model))
+        card.save(target / model / "README.md")
+    return [
+        *(target / path for path in texts),
+        *sorted(drawn.glob("*.svg")),
+        *(target / m / "README.md" for m in found),
+    ]
+
+
+def _summary(results: Path, model: str) -> Path:
+    return results / "summary" / f"{Path(model).name}.json"
 
 
 def stale(root: Path = ROOT) -> list[str]:

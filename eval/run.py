@@ -237,7 +237,9 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--system", required=True, help=f"comma-separated: {', '.join(offered('systems'))}")
     options.add_argument("--task", required=True, help=f"one of {', '.join(offered('tasks'))}")
-    options.add_argument("--data", help="for mtr: a parquet file, a folder of them, or the Hub id of a data set")
+    options.add_argument(
+        "--data", help="for mtr and mtr_follow_ups: a parquet file, a folder of them, or the Hub id of a data set"
+    )
     options.add_argument(
         "--rows", type=int, help="at most so many rows of each set; of generated tasks, of each of three seeds"
     )

@@ -6,25 +6,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.board import RECALL, SURVIVAL, Board, mean
+from eval.systems.reet_small import SMALL_MODEL
 from reet_hf.registration import DEFAULT_MODEL
 
 TASK, REGIME, BUDGET = "mtr", "session", 20
+MODELS = {"reet": DEFAULT_MODEL, "reet_small": SMALL_MODEL}  # weights that come with the checkout, by their system
 
 
-def summary(board: Board) -> dict[str, Any]:
-    """Plain JSON types for `reet_hf.hub.cards`."""
+def summary(board: Board, system: str = "reet") -> dict[str, Any]:
+    """Plain JSON types for `reet_hf.hub.cards`, of the weights of a system in `MODELS`."""
     systems = board.systems(TASK, REGIME, BUDGET)
     found = {name: board.results[name, TASK, REGIME, BUDGET] for name in systems}
-    own = found["reet"]
-    sets = {name: _set(found, name) for name in sorted(own.sets)}
+    own = found[system]
+    sets = {name: _set(found, system, name) for name in sorted(own.sets)}
     spent = [entry.costs for entry in own.sets.values()]
     return {
+        "system": system,
         "task": TASK,
         "version": own.version,
         "regime": REGIME,
         "rate": BUDGET / 100,
         "turns": own.turns,
-        "model": DEFAULT_MODEL,
+        "model": MODELS[system],
         "revision": own.revision,
         "hardware": own.hardware,
         "packages": own.packages,
@@ -38,17 +41,17 @@ def summary(board: Board) -> dict[str, Any]:
     }
 
 
-def _set(found: dict[str, Any], name: str) -> dict[str, Any]:
-    measure = SURVIVAL if mean(found["reet"], SURVIVAL, sets=[name]) else RECALL
-    scores = {system: mean(result, measure, sets=[name]) for system, result in found.items()}
-    recall = {system: mean(result, RECALL, sets=[name]) for system, result in found.items()}
-    count = sum(ratio.below.sum() for ratio in found["reet"].ratios(measure, sets=[name]))
+def _set(found: dict[str, Any], system: str, name: str) -> dict[str, Any]:
+    measure = SURVIVAL if mean(found[system], SURVIVAL, sets=[name]) else RECALL
+    scores = {each: mean(result, measure, sets=[name]) for each, result in found.items()}
+    recall = {each: mean(result, RECALL, sets=[name]) for each, result in found.items()}
+    count = sum(ratio.below.sum() for ratio in found[system].ratios(measure, sets=[name]))
     return {
         "measure": measure,
         "questions": int(count),
-        "systems": {system: round(each.value, 4) for system, each in scores.items() if each},
-        "half_interval": {system: round((each.high - each.low) / 2, 4) for system, each in scores.items() if each},
-        "evidence_recall": {system: round(each.value, 4) for system, each in recall.items() if each},
+        "systems": {name: round(each.value, 4) for name, each in scores.items() if each},
+        "half_interval": {name: round((each.high - each.low) / 2, 4) for name, each in scores.items() if each},
+        "evidence_recall": {name: round(each.value, 4) for name, each in recall.items() if each},
     }
 
 

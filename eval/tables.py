@@ -202,6 +202,9 @@ def sections(board: Board) -> Iterator[tuple[str, str]]:
     for regime in REGIMES:
         if board.systems("mtr", regime, 20):
             yield f"By data set, regime `{regime}`, 20 %", by_set(board, "mtr", regime, 20)
+        for task in board.tasks:
+            if task.startswith("mtr_") and board.systems(task, regime, 20):
+                yield f"`{task}` by data set, regime `{regime}`, 20 %", by_set(board, task, regime, 20)
     for regime in REGIMES:
         if board.systems("mtr", regime):
             yield f"Answer survival by budget, regime `{regime}`", by_budget(board, "mtr", regime, SURVIVAL)

@@ -14,13 +14,13 @@ from .pipelines.compression import ReetCompressionPipeline
 DEFAULT_MODEL = "reet/reet-base"
 
 
-def bundled_model() -> str:
-    """Folder of the weights that come with the package or the checkout; the Hub id where there are none."""
+def bundled_model(model: str = DEFAULT_MODEL) -> str:
+    """Folder of weights that come with the package or the checkout; the Hub id itself where there are none."""
     package = Path(__file__).resolve().parent
-    for folder in (package / "weights" / "reet-base", package.parent / DEFAULT_MODEL):
+    for folder in (package / "weights" / Path(model).name, package.parent / model):
         if (folder / "config.json").is_file():
             return str(folder)
-    return DEFAULT_MODEL
+    return model
 
 
 def register() -> None:

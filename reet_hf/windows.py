@@ -47,6 +47,10 @@ class TokenTable:
         """The rows of both, `other` after these."""
         return TokenTable(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in _COLUMNS))
 
+    def only(self, rows: slice | np.ndarray) -> TokenTable:
+        """Some of the rows, in order: a slice, or a mask of shape `(tokens,)`."""
+        return TokenTable(*(getattr(self, name)[rows] for name in _COLUMNS))
+
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[int, ...]]) -> TokenTable:
         """A table of `(id, message, start, end, unit, word, mention)` rows."""

@@ -29,6 +29,7 @@ def make_results(model: str = "reet/reet-base") -> dict:
             entry[key] = {system: (value := value + 7) / 1000 for system in SYSTEMS}
         sets[name] = entry
     return {
+        "system": "reet",
         "task": "mtr-session",
         "version": "1",
         "regime": "session",
@@ -69,10 +70,9 @@ def project(tiny_folder, tmp_path) -> Path:
     folder = tmp_path / "reet" / "reet-base"
     shutil.copytree(tiny_folder, folder)
     (folder / "training.json").write_text(json.dumps(make_training()))
-    (tmp_path / "model_cards").mkdir()
-    shutil.copy(PERSON, tmp_path / "model_cards")
-    (tmp_path / "eval" / "results").mkdir(parents=True)
-    (tmp_path / "eval" / "results" / "summary.json").write_text(json.dumps(make_results()))
+    shutil.copytree(PERSON.parent, tmp_path / "model_cards")
+    (tmp_path / "eval" / "results" / "summary").mkdir(parents=True)
+    (tmp_path / "eval" / "results" / "summary" / "reet-base.json").write_text(json.dumps(make_results()))
     return tmp_path
 
 
@@ -80,7 +80,7 @@ def build(project: Path) -> ModelCard:
     return build_card(
         project / "reet" / "reet-base",
         project / "model_cards" / "reet-base.md",
-        project / "eval" / "results" / "summary.json",
+        project / "eval" / "results" / "summary" / "reet-base.json",
     )
 
 
@@ -121,6 +121,27 @@ def test_training_and_architecture_come_from_their_files(project, tiny_model):
     assert training["command"] in build(project).text
     assert ["parameters", str(sum(p.numel() for p in tiny_model.parameters()))] in rows
     assert ["`window_tokens`", str(tiny_model.config.window_tokens)] in rows
+
+
+def test_every_stage_is_told_the_first_one_first(project):
+    def stage(number: int, **more) -> dict:
+        mixture = {"cuad-train": number}
+        recipe = {"mixture": mixture, "max_tokens": 9000 + number}
+        return make_training() | {"recipe": recipe, "command": f"train-{number}", "data_fingerprint": mixture} | more
+
+    last = make_training() | {"initial": stage(2, initial=stage(1))}
+    (project / "reet/reet-base/training.json").write_text(json.dumps(last))
+    text = build(project).text
+    told = ["Stage 1 of 3", "train-1\n", "9001", "Stage 2 of 3", "train-2\n", "9002", "Stage 3 of 3", last["command"]]
+    assert not [words for words in told if words not in text]
+    places = [text.index(words) for words in told]
+    assert places == sorted(places)
+
+
+def test_what_holds_for_all_models_is_said_once(project):
+    (project / "model_cards/reet-base.md").open("a").write("\n## Risks\n\nOther ones.\n")
+    with pytest.raises(ReetError, match="each of the sections .* once"):
+        build(project)
 
 
 def test_nothing_is_left_to_fill_in(project):
@@ -179,10 +200,10 @@ def test_the_command_writes_the_readme(project, monkeypatch, capsys):
 
 def test_without_results_the_command_says_how_to_make_them(project, monkeypatch, capsys):
     monkeypatch.chdir(project)
-    (project / "eval/results/summary.json").unlink()
+    (project / "eval/results/summary/reet-base.json").unlink()
     assert main(["reet/reet-base"]) == 2
     error = capsys.readouterr().err
-    assert "eval/results/summary.json is missing" in error
+    assert "eval/results/summary/reet-base.json is missing" in error
     assert "python -m eval.report, after python eval/run.py --system reet --task mtr --data FOLDER" in error
     assert not (project / "reet/reet-base/README.md").exists()
 
@@ -190,12 +211,12 @@ def test_without_results_the_command_says_how_to_make_them(project, monkeypatch,
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("eval/results/summary.json", "reet/reet-base", "reet/other", "holds results of 'reet/other'"),
-        ("eval/results/summary.json", '"mean"', '"meant"', "lacks mean; make it with"),
+        ("eval/results/summary/reet-base.json", "reet/reet-base", "reet/other", "holds results of 'reet/other'"),
+        ("eval/results/summary/reet-base.json", '"mean"', '"meant"', "lacks mean; make it with"),
         ("reet/reet-base/training.json", '"steps"', '"step"', "lacks steps"),
-        ("model_cards/reet-base.md", "| `cuad-train` |", "| cuad |", r"missing: \['cuad-train'\], not used: \[\]"),
-        ("model_cards/reet-base.md", "`covidqa-train`", "`babi-train`", r"not used: \['babi-train'\]"),
-        ("model_cards/reet-base.md", "## Limits", "## Boundaries", "exactly the sections"),
+        ("model_cards/common.md", "| `cuad-train` |", "| cuad |", r"missing: \['cuad-train'\], not used: \[\]"),
+        ("model_cards/common.md", "`covidqa-train`", "`babi-train`", r"not used: \['babi-train'\]"),
+        ("model_cards/reet-base.md", "## Limits", "## Boundaries", "each of the sections"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(project, file, old, new, message):

@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from eval import records, run, work
 from eval.readers.base import Answer, Reader
-from eval.tasks import mtr
+from eval.tasks import mtr, mtr_follow_ups
 from reet_hf.errors import ReetError
 
 CITIES = ("Oslo", "Lisbon", "Quito", "Hanoi", "Dakar", "Perth", "Turin", "Lima")
@@ -77,6 +77,21 @@ def test_a_file_of_a_folder_is_a_task_of_its_own(data, tmp_path):
     assert [result.name for result in found] == [f"bm25--mtr-trips-dev@v{mtr.VERSION}--session--20.json"]
     assert len(found[0].sets["trips-dev"].rows) == 2
     assert found[0].options["task"]["data"] == "trips-dev.parquet"  # no folder of this machine
+
+
+def test_follow_ups_say_less_than_the_questions_that_they_stand_for(data, tmp_path):
+    plain, leaning = (task.load(str(data), rows=3) for task in (mtr, mtr_follow_ups))
+    for name, rows in plain.items():
+        for row, other in zip(rows, leaning[name], strict=True):
+            assert row["questions"][0] == other["questions"][0]
+            for before, after in zip(row["questions"][1:], other["questions"][1:], strict=True):
+                assert "trip" in before["question"] and "trip" not in after["question"]
+                assert {**before, "question": ""} == {**after, "question": ""}
+    again = mtr_follow_ups.load(str(data), rows=3)
+    assert again == leaning and mtr_follow_ups.load(str(data), rows=3, seed=1) != leaning
+    run.main(["--system", "bm25", "--task", "mtr_follow_ups", "--data", str(data), "--output", str(tmp_path)])
+    (found,) = records.read_all(tmp_path)
+    assert found.task == "mtr_follow_ups" and found.ratios("answer_survival")[0].above.sum() > 0
 
 
 def test_scores_of_what_is_random_are_means_over_three_seeds(data, tmp_path):

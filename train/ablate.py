@@ -41,7 +41,7 @@ from reet_hf.training.dataset import Rows, ScoringDataset, fingerprint, read_fil
 from reet_hf.training.metrics import kept_evidence
 from reet_hf.training.projection import start_from_components
 from reet_hf.training.trainer import ScoringTrainer
-from train.train_scorer import build_model
+from train.train_scorer import VARIATION, build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "eval" / "results" / "ablations"
@@ -136,7 +136,7 @@ def run(arguments: ScorerArguments, training: Any, examples: Examples) -> Run:
     limits = {"max_tokens": arguments.max_tokens, "max_questions": arguments.max_questions}
     shown = list(
         examples.get(
-            arguments.mixture, labels=arguments.labels, mixed=arguments.mixed, seed=training.seed, **limits
+            arguments.mixture, **{name: getattr(arguments, name) for name in VARIATION}, seed=training.seed, **limits
         ).values()
     )
     held_out = {

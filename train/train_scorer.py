@@ -29,6 +29,7 @@ DROPOUTS = (  # what encoders call theirs
     "embedding_dropout",
     "mlp_dropout",
 )
+VARIATION = ("labels", "mixed", "shortened", "follow_ups")
 SCHEDULE = (
     "learning_rate",
     "weight_decay",
@@ -124,7 +125,7 @@ def main(argv: list[str]) -> None:
         "seed": training.seed,
     }
     examples = ScoringDataset(
-        files, tokenizer, arguments.mixture, labels=arguments.labels, mixed=arguments.mixed, **limits
+        files, tokenizer, arguments.mixture, **{name: getattr(arguments, name) for name in VARIATION}, **limits
     )
     collator = ScoringCollator(
         tokenizer, model.config.window_tokens, model.config.query_tokens, model.config.history_turns

@@ -13,18 +13,13 @@ from reet_hf.registration import DEFAULT_MODEL, bundled_model
 from reet_hf.scoring.scorer import ReetScorer
 
 
-def folder_of(model: str) -> str:
-    """Where the weights are: for the default model the folder that comes with the checkout, else `model` itself."""
-    return bundled_model() if model == DEFAULT_MODEL else model
-
-
 def scorer(model: str = DEFAULT_MODEL) -> ReetScorer:
     """The scorer of a checkpoint, in float32.
 
     Args:
-        model: Hub id or folder; `reet/reet-base` is the one that comes with the checkout.
+        model: Hub id or folder; `reet/reet-base` and `reet/reet-small` come with the checkout.
     """
-    folder = folder_of(model)
+    folder = bundled_model(model)
     loaded = ReetForCompression.from_pretrained(folder, dtype=torch.float32).eval()
     return ReetScorer(loaded, AutoTokenizer.from_pretrained(folder))
 
@@ -37,4 +32,4 @@ def build(counter: TokenCounter, model: str = DEFAULT_MODEL, unit: str = "auto")
         model: Hub id or folder of the checkpoint.
         unit: What is kept or dropped as a whole.
     """
-    return QueryOptional(scorer(model), counter, unit, revision(folder_of(model)))
+    return QueryOptional(scorer(model), counter, unit, revision(bundled_model(model)))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from eval.revision import revision
 from eval.systems.base import Kept, QueryOptional
-from eval.systems.reet import folder_of, scorer
+from eval.systems.reet import scorer
 from reet_hf.budget import TokenCounter
 from reet_hf.records import Turn
-from reet_hf.registration import DEFAULT_MODEL
+from reet_hf.registration import DEFAULT_MODEL, bundled_model
 from reet_hf.state import State
 
 
@@ -24,4 +24,4 @@ class NoHistory(QueryOptional):
 
 def build(counter: TokenCounter, model: str = DEFAULT_MODEL, unit: str = "auto") -> NoHistory:
     """The system; see `eval.systems.reet`."""
-    return NoHistory(scorer(model), counter, unit, revision(folder_of(model)))
+    return NoHistory(scorer(model), counter, unit, revision(bundled_model(model)))

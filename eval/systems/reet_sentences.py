@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from eval.revision import revision
 from eval.systems.base import QueryOptional
-from eval.systems.reet import folder_of, scorer
+from eval.systems.reet import scorer
 from reet_hf.budget import TokenCounter
-from reet_hf.registration import DEFAULT_MODEL
+from reet_hf.registration import DEFAULT_MODEL, bundled_model
 
 
 def build(counter: TokenCounter, model: str = DEFAULT_MODEL) -> QueryOptional:
     """The system; see `eval.systems.reet`."""
-    return QueryOptional(scorer(model), counter, "sentence", revision(folder_of(model)))
+    return QueryOptional(scorer(model), counter, "sentence", revision(bundled_model(model)))

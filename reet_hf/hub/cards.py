@@ -22,11 +22,12 @@ from ..errors import ReetError
 from .bundle import requirements
 
 TEMPLATE = Path(__file__).with_name("card_template.md")
+COMMON = "common.md"  # beside what a person wrote about one model: sections that hold for all
 SECTIONS = ("Intended use", "Limits", "Risks", "Training data")
 TABLES = {  # further numbers of each set and system that a results file may hold
     "evidence_recall": "Share of the content words of the gold evidence that is kept:",
 }
-RESULT_KEYS = ("task", "version", "regime", "rate", "turns", "model", "hardware", "packages", "sets", "mean")
+RESULT_KEYS = ("system", "task", "version", "regime", "rate", "turns", "model", "hardware", "packages", "sets", "mean")
 TRAINING_KEYS = ("command", "recipe", "seed", "steps", "data_fingerprint", "metrics")
 
 Record = Mapping[str, Any]
@@ -87,7 +88,7 @@ def read_results(path: Path, model_id: str) -> Record:
 
 
 def read_person(path: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """Front matter, opening paragraph and sections of what a person wrote about a model.
+    """Front matter, opening paragraph and sections of what a person wrote about a model, and about all of them.
 
     Raises:
         ReetError: If the file or a section is missing, or a section has no place on a card.
@@ -95,12 +96,15 @@ def read_person(path: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
     if not path.is_file():
         raise ReetError(f"{path} is missing; write it with front matter and the sections {', '.join(SECTIONS)}.")
     card = ModelCard(path.read_text(encoding="utf-8"))
-    summary, *rest = re.split(r"^## +(.+)$", card.text.strip(), flags=re.MULTILINE)
-    sections = {title.strip(): text.strip() for title, text in zip(rest[::2], rest[1::2], strict=True)}
-    if set(sections) != set(SECTIONS) or not all((summary.strip(), *sections.values())):
+    shared = path.with_name(COMMON)
+    text = f"{card.text}\n{shared.read_text(encoding='utf-8')}" if shared.is_file() else card.text
+    summary, *rest = re.split(r"^## +(.+)$", text.strip(), flags=re.MULTILINE)
+    titles = [title.strip() for title in rest[::2]]
+    sections = dict(zip(titles, (text.strip() for text in rest[1::2]), strict=True))
+    if sorted(titles) != sorted(SECTIONS) or not all((summary.strip(), *sections.values())):
         raise ReetError(
-            f"{path} must have an opening paragraph and exactly the sections {', '.join(SECTIONS)}, none of them "
-            f"empty, but has {', '.join(sections) or 'none'}."
+            f"{path} and {COMMON} beside it must have an opening paragraph and each of the sections "
+            f"{', '.join(SECTIONS)} once, none of them empty, but have {', '.join(titles) or 'none'}."
         )
     return card.data.to_dict(), summary.strip(), sections
 
@@ -144,7 +148,7 @@ def eval_results(results: Record) -> list[EvalResult]:
                 dataset_split=split,
                 metric_type=entry["measure"],
                 metric_name=f"{title} at {results['rate']:.0%} of the tokens",
-                metric_value=entry["systems"]["reet"],
+                metric_value=entry["systems"][results["system"]],
             )
         )
     return found
@@ -171,7 +175,20 @@ def mixture_section(mixture: Record, fingerprints: Record) -> str:
 
 
 def training_section(trained: Record) -> str:
-    """The command, what it ran with, and what came out; before it the same of the run it went on from."""
+    """Of each stage, the first one first: its command, what it ran with, its files, and what came out."""
+    stages = [trained]
+    while "initial" in stages[0]:
+        stages.insert(0, stages[0]["initial"])
+    parts = []
+    for number, stage in enumerate(stages[:-1], 1):
+        passes = mixture_section(stage["recipe"]["mixture"], stage["data_fingerprint"])
+        parts += [f"Stage {number} of {len(stages)}:", _stage(stage), passes]
+    parts += [f"Stage {len(stages)} of {len(stages)}, with the files above:"] if parts else []
+    return "\n\n".join([*parts, _stage(trained)])
+
+
+def _stage(trained: Record) -> str:
+    """The command of one stage, what it ran with, and what came out."""
     single = ("encoder", "seed", "processes", "steps", "runtime_seconds")
     settings = {key: trained[key] for key in single if trained.get(key) is not None}
     settings |= {
@@ -183,10 +200,6 @@ def training_section(trained: Record) -> str:
     parts = [f"```bash\n{trained['command']}\n```", _table(["setting", "value"], rows)]
     parts += [_table(["metric of the finished run", "value"], metrics)] if metrics else []
     parts += [f"Versions: {_listed(trained['versions'])}."] if trained.get("versions") else []
-    if "initial" in trained:
-        earlier = trained["initial"]
-        passes = mixture_section(earlier["recipe"]["mixture"], earlier["data_fingerprint"])
-        parts = ["First stage:", training_section(earlier), passes, "Second stage, which went on from it:", *parts]
     return "\n\n".join(parts)
 
 
@@ -238,11 +251,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m reet_hf.hub.cards", description="Write a model's card.")
     parser.add_argument("folder", type=Path, help="saved model with training.json, such as reet/reet-base")
     parser.add_argument("--person", type=Path, help="default: model_cards/NAME.md")
-    parser.add_argument("--results", type=Path, help="default: eval/results/summary.json")
+    parser.add_argument("--results", type=Path, help="default: eval/results/summary/NAME.json")
     arguments = parser.parse_args(argv)
     name = arguments.folder.resolve().name
     person = arguments.person or Path("model_cards") / f"{name}.md"
-    results = arguments.results or Path("eval/results") / "summary.json"
+    results = arguments.results or Path("eval/results/summary") / f"{name}.json"
     try:
         card = build_card(arguments.folder, person, results)
     except ReetError as error:

@@ -40,6 +40,8 @@ class ScorerArguments:
         losses: Weights of the loss terms `token`, `ranking`, `prior`, `prior_ranking` that differ from their defaults.
         labels: `multi`, or `single`: of each context one question, chosen at random, is all that labels it.
         mixed: Chance that another context follows in the same example, whose sentences are no evidence for the first.
+        shortened: Chance that the oldest part of a context is shown as an earlier compression leaves it.
+        follow_ups: Chance that a question has a pronoun for what it shares with the one before.
         max_tokens: Longest part of a context in one example.
         max_questions: Questions of a context that share one encoder pass.
         expect: Evaluation metrics that the finished run must reach, by name.
@@ -63,6 +65,8 @@ class ScorerArguments:
     losses: dict[str, float] = field(default_factory=dict)
     labels: str = "multi"
     mixed: float = 0.0
+    shortened: float = 0.0
+    follow_ups: float = 0.0
     max_tokens: int = 4096
     max_questions: int = 16
     expect: dict[str, float] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from ..errors import ReetError
 from ..scoring.collator import ScoringExample
 from ..scoring.labels import prior_targets, relevance_targets
 from ..windows import TokenTable, tokenize
+from .variation import follow_up, shortened
 
 Rows = list[dict[str, Any]]
 LABELS = ("multi", "single")
@@ -66,6 +67,11 @@ class Shown:
     relevance: Sequence[np.ndarray]
     prior: np.ndarray
 
+    def only(self, kept: np.ndarray) -> Shown:
+        """The part of it that `kept`, of shape `(tokens,)`, says, with the questions that were answered there still."""
+        relevance = [row[kept] for row in self.relevance]
+        return Shown(self.table.only(kept), self.ages[kept], self.questions, relevance, self.prior[kept])
+
     def then(self, other: Shown) -> Shown:
         """This one with `other` after it, as one conversation."""
         messages, units = (int(column[-1]) + 1 for column in (self.table.messages, self.table.units))
@@ -98,6 +104,8 @@ class ScoringDataset(Dataset):
             questions that a shown part has, one is chosen at random; it alone is asked and gives the prior's targets.
         mixed: Chance that a second row, chosen at random, is shown before or after, each in half of the tokens: what
             answers the questions of one is no evidence for those of the other.
+        shortened: Chance that the oldest part, of random length, is shown as an earlier compression leaves it.
+        follow_ups: Chance that a question that sees the one before has a pronoun for what both speak of.
     """
 
     def __init__(
@@ -112,11 +120,14 @@ class ScoringDataset(Dataset):
         vary: bool = True,
         labels: str = "multi",
         mixed: float = 0.0,
+        shortened: float = 0.0,
+        follow_ups: float = 0.0,
     ) -> None:
         self.tokenizer = tokenizer
         self.max_tokens, self.max_questions = max_tokens, max_questions
         self.seed, self.vary, self.epoch = seed, vary, 0
         self.labels, self.mixed = labels, mixed
+        self.shortened, self.follow_ups = shortened, follow_ups
         self.rows: Rows = []
         chooser = np.random.default_rng(seed)
         for name, passes in mixture.items():
@@ -145,12 +156,19 @@ class ScoringDataset(Dataset):
             shown = parts[first].then(parts[second])
         order = self._order(len(shown.questions), chooser)
         chosen = [shown.questions[place] for place in order]
+        queries = [question["question"] for question in chosen]
+        answers = [(question["answers"] or ["unanswerable"])[0] for question in chosen]
+        history = not self.vary or bool(chooser.random() < 2 / 3)
+        if history and self.follow_ups:
+            before = [f"{query} {answer}" for query, answer in zip(queries, answers, strict=True)]
+            for place in np.flatnonzero(chooser.random(len(queries) - 1) < self.follow_ups).tolist():
+                queries[place + 1] = follow_up(queries[place + 1], before[place], chooser)
         return ScoringExample(
             table=shown.table,
             ages=shown.ages,
-            queries=[question["question"] for question in chosen],
-            answers=[(question["answers"] or ["unanswerable"])[0] for question in chosen],
-            history=not self.vary or bool(chooser.random() < 2 / 3),
+            queries=queries,
+            answers=answers,
+            history=history,
             relevance=np.stack([shown.relevance[place] for place in order]),
             prior=shown.prior,
         )
@@ -166,7 +184,11 @@ class ScoringDataset(Dataset):
             questions = [questions[int(chooser.integers(len(questions)))]]
         relevance = [relevance_targets(table, question) for question in questions]
         ages = np.array(conversation.ages(), dtype=np.int64)[table.messages]
-        return Shown(table, ages, questions, relevance, prior_targets(relevance))
+        shown = Shown(table, ages, questions, relevance, prior_targets(relevance))
+        if self.shortened and chooser.random() < self.shortened:
+            texts = [message.text for message in conversation.messages]
+            shown = shown.only(shortened(table, texts, np.any(relevance, axis=0), chooser))
+        return shown
 
     def _order(self, count: int, chooser: np.random.Generator) -> list[int]:
         if count > self.max_questions:
@@ -189,6 +211,6 @@ class ScoringDataset(Dataset):
         start = int(np.clip(centre - chooser.integers(limit), 0, len(table) - limit))
         start = max(int(np.searchsorted(table.units, table.units[start])), centre - limit + 1)
         rows = slice(start, start + limit)
-        part = TokenTable(*(getattr(table, name)[rows] for name in TokenTable.__dataclass_fields__))
+        part = table.only(rows)
         kept = [q for q, row in zip(questions, targets, strict=True) if row[rows].any() or not row.any()]
         return part, kept or list(questions[:1])
