@@ -22,17 +22,17 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 _KEPT_WORDS = """
 no nor not t don didn doesn isn aren wasn weren hasn haven hadn won wouldn couldn shouldn against only if or until than
+above after before below down few more most off over under up
 """
 _LINKING_WORDS = """
 i me my you your yours he him his she her hers it its we us our ours they them their theirs himself herself
-themselves myself yourself because but before after while when where why who whom whose how what which all any both each
-other own few more most under over above below off out up down between during through into from to by for with in on at
-can could shall should will would again once same
+themselves myself yourself because but while when where why who whom whose how what which all any both each other own
+out about between during through into from to by for with in on at can could shall should will would again once same
 """
 LINKING_WORDS = frozenset(_LINKING_WORDS.split())
 """Function words that say who, where, when or how things hang together."""
 FILLER_WORDS = FUNCTION_WORDS - LINKING_WORDS - frozenset(_KEPT_WORDS.split())
-"""Function words without which a sentence says the same: articles, auxiliaries, "and", "such"; never a negation."""
+"""Function words without which a sentence says the same: articles, auxiliaries, "and"; no negation, no comparison."""
 
 WORD = regex.compile(r"[\p{L}\p{N}]+")
 _stem = snowballstemmer.stemmer("english").stemWord

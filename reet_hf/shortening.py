@@ -1,8 +1,9 @@
 """Shorter forms of a text: without filler, and without the words that only link.
 
-Every form is a list of verbatim slices and each contains the one before. Negations, conditions and question marks are
-never left out, and a name, number, date or the like is never cut. Which words are which says `lexicon`, for English; a
-text that has few function words of English is no English prose and has no shorter form.
+Every form is a list of verbatim slices and each contains the one before. Negations, conditions, comparisons ("more",
+"below", "before") and question marks are never left out, and a name, number, date or the like is never cut. Which words
+are which says `lexicon`, for English; a text that has few function words of English is no English prose and has no
+shorter form.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ class TokenTable:
         return cls(*columns.T.copy())
 
 
+BEFORE = -1  # the word of tokens that are read before a query and are no part of it
+
 _COLUMNS = tuple(TokenTable.__dataclass_fields__)
 
 
@@ -141,19 +143,38 @@ def special_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     return list(framed[:first]), list(framed[first + len(bare) :])
 
 
-def query_tokens(text: str, tokenizer: Any, limit: int) -> tuple[list[int], list[int]]:
+def query_tokens(
+    text: str, tokenizer: Any, limit: int, turns: Sequence[str] = (), context: int = 0
+) -> tuple[list[int], list[int]]:
     """Vocabulary ids and word identities of a query, special tokens included, of at most `limit` tokens.
 
-    A longer query keeps its beginning and its end: what is asked mostly stands at one of them.
+    A longer query keeps its beginning and its end: what is asked mostly stands at one of them. Earlier turns stand
+    before it, so that the encoder reads a pronoun beside what it stands for; their tokens have the word `BEFORE`.
+
+    Args:
+        text: The query.
+        tokenizer: The encoder's fast tokenizer.
+        limit: Tokens of the query.
+        turns: Earlier turns, the last one last.
+        context: Tokens of all of them; the newest are read, each cut like the query to half of that.
     """
-    encoding = tokenizer([text], add_special_tokens=False, verbose=False).encodings[0]
-    ids, words = list(encoding.ids), _word_identities(text, encoding)
     before, after = special_frame(tokenizer)
+    encodings = tokenizer([text, *turns], add_special_tokens=False, verbose=False).encodings
     room = limit - len(before) - len(after)
-    if len(ids) > room:
-        head = room // 2
-        ids, words = ids[:head] + ids[head - room :], words[:head] + words[head - room :]
-    return before + ids + after, [0] * len(before) + words + [0] * len(after)
+    ids, words = _ends(encodings[0].ids, room), _ends(_word_identities(text, encodings[0]), room)
+    earlier: list[int] = []
+    for encoding in reversed(encodings[1:]):
+        turn = [*_ends(encoding.ids, max(context // 2 - len(after), 1)), *after]
+        if len(earlier) + len(turn) > context:
+            break
+        earlier = [*turn, *earlier]
+    marks = [BEFORE] * len(earlier)
+    return before + earlier + ids + after, [0] * len(before) + marks + words + [0] * len(after)
+
+
+def _ends(row: Sequence[int], room: int) -> list[int]:
+    """A row that is too long without its middle."""
+    return list(row) if len(row) <= room else [*row[: room // 2], *row[len(row) - room + room // 2 :]]
 
 
 def plan_windows(units: np.ndarray, capacity: int, start: int = 0) -> list[tuple[int, int]]:

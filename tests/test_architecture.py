@@ -36,7 +36,15 @@ MACHINE_PATH = re.compile(r"(?<![\w.~:/-])/(?:work|home|root|Users|mnt|private)/
 PASSED_OVER = re.compile(r"^(?:\.git|\.?venv|\..+_cache|\.hypothesis|__pycache__|.+\.egg-info|dist|build|.+-run)$")
 
 CONFIG_KEYS = {"dropout", "encoder_config", "history_turns", "max_turns", "projection_dim", "query_tokens"}
-CONFIG_KEYS |= {"lexical_match", "neighbours", "token_dim", "unit_dim", "window_tokens"}
+CONFIG_KEYS |= {
+    "query_turns",
+    "context_tokens",
+    "lexical_match",
+    "neighbours",
+    "token_dim",
+    "unit_dim",
+    "window_tokens",
+}
 CONFIG_KEYS |= {"importance_scale", "importance_shift", "prior_scale", "prior_shift"}
 
 Import = tuple[str, bool]  # dotted name of a module, whether it is imported when the importing one is

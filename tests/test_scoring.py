@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import make_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reet_hf import ReetForCompression
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.metrics import answer_survival, evidence_recall
 from reet_hf.records import Span, Turn
+from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
 from reet_hf.scoring.scorer import GrowingTensor, ReetScorer, TokenScores, pool
-from reet_hf.windows import plan_windows, query_tokens, token_rarity, tokenize
+from reet_hf.windows import BEFORE, plan_windows, query_tokens, token_rarity, tokenize
 
 MESSAGES = [
     {"role": "system", "content": "the order is abc. 12 visa in june."},
@@ -121,6 +124,64 @@ def test_long_queries_keep_both_ends(tokenizer):
     ids, words = query_tokens("the " + "x " * 50 + "june", tokenizer, 12)
     full = tokenizer("the june", add_special_tokens=True).input_ids
     assert len(ids) == len(words) == 12 and ids[1] == full[1] and ids[-2] == full[-2]
+
+
+def test_turns_before_a_query_are_read_with_it_newest_first_as_far_as_they_fit(tokenizer):
+    ids, words = query_tokens("when?", tokenizer, 24)
+    turns = ["visa " * 3, "order abc " * 20, "in june"]
+    lengths = [len(tokenizer(turn, add_special_tokens=False).input_ids) + 1 for turn in turns]
+    assert lengths[0] <= 8 < 40 < lengths[1] and lengths[2] == 3
+    expected = {0: [], 1: [], 3: [2], 7: [3, 3], 40: [3, 20, lengths[0]], 200: [3, lengths[1], lengths[0]]}
+    for context, shown in expected.items():
+        read, marked = query_tokens("when?", tokenizer, 24, turns, context)
+        before = len(read) - len(ids)
+        assert before == sum(shown) <= context
+        assert read[0] == ids[0] and read[1 + before :] == ids[1:]
+        assert marked == [words[0], *[BEFORE] * before, *words[1:]]
+        if context >= 7:
+            assert read[before - 2 : before] == tokenizer(turns[2], add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"query_turns": 2, "context_tokens": 30}, {"query_turns": 1, "history_turns": 0, "context_tokens": 9}],
+)
+def test_a_session_scores_what_the_model_scores_in_training(tokenizer, options):
+    """Turn by turn from cached states, or all queries of a conversation in one pass."""
+    torch.manual_seed(3)
+    model = ReetForCompression(make_config(len(tokenizer), **options)).eval()
+    conversation = Conversation(parse_messages(MESSAGES))
+    asked = [Turn("when does the visa expires?", "june"), Turn("the order?", "abc"), Turn("in june?", "ok")]
+    scorer = ReetScorer(model, tokenizer)
+    state = scorer.encode(conversation)
+    example = ScoringExample(
+        table=state.table,
+        ages=state.ages[state.table.messages],
+        queries=[turn.query for turn in asked],
+        answers=[turn.answer for turn in asked],
+    )
+    with torch.no_grad():
+        expected = model(**ScoringCollator.of(tokenizer, model.config)([example])).importance[0]
+    body = state.table.starts >= 0
+    for place, turn in enumerate(asked):
+        scores = scorer.score(state, turn.query, asked[:place])
+        scorer.remember(state, turn.query, asked[:place], scores)
+        # labels carry no importance from turn to turn in a session, hence the tolerance after the first
+        assert np.allclose(scores.importance, expected[place].numpy()[body], atol=1e-4 if not place else 2e-2)
+
+
+def test_what_was_read_before_a_query_changes_it_and_is_no_part_of_it(tokenizer):
+    torch.manual_seed(3)
+    model = ReetForCompression(make_config(len(tokenizer), query_turns=2, context_tokens=30)).eval()
+    alone = query_tokens("when?", tokenizer, 24)
+    found = []
+    for turns in ((), ("the visa",), ("order abc",)):
+        ids, words = (torch.tensor([row]) for row in query_tokens("when?", tokenizer, 24, turns, 20))
+        with torch.no_grad():
+            found.append(model.read(ids, torch.ones_like(ids), words))
+    assert all(queries.words.tolist() == [alone[1]] and queries.mask.all() for queries in found)
+    assert {queries.states.shape for queries in found} == {(1, len(alone[0]), model.config.width)}
+    assert not torch.allclose(found[1].states, found[2].states) and not torch.allclose(found[0].states, found[1].states)
 
 
 def test_rarity_is_zero_without_content_and_one_for_a_single_occurrence():

@@ -146,8 +146,7 @@ def run(arguments: ScorerArguments, training: Any, examples: Examples) -> Run:
     begun = time.process_time()
     set_seed(training.seed)
     model = build_model(arguments)
-    config = model.config
-    collator = ScoringCollator(examples.tokenizer, config.window_tokens, config.query_tokens, config.history_turns)
+    collator = ScoringCollator.of(examples.tokenizer, model.config)
     if arguments.projection_init == "pca":
         start_from_components(model, shown, collator)
     trainer = ScoringTrainer(

@@ -44,7 +44,7 @@ SCHEDULE = (
 def build_model(arguments: ScorerArguments) -> ReetForCompression:
     """A model whose encoder is the pretrained one and whose head is new, or the one to go on from."""
     if arguments.initial:
-        model = ReetForCompression.from_pretrained(arguments.initial, dtype=torch.float32)
+        model = ReetForCompression.from_pretrained(arguments.initial, dtype=torch.float32, **arguments.model)
         if arguments.layers:
             model = keep_layers(model, arguments.layers)
     else:
@@ -127,9 +127,7 @@ def main(argv: list[str]) -> None:
     examples = ScoringDataset(
         files, tokenizer, arguments.mixture, **{name: getattr(arguments, name) for name in VARIATION}, **limits
     )
-    collator = ScoringCollator(
-        tokenizer, model.config.window_tokens, model.config.query_tokens, model.config.history_turns
-    )
+    collator = ScoringCollator.of(tokenizer, model.config)
     if arguments.projection_init == "pca" and not arguments.initial:
         start_from_components(model, examples, collator)
     teacher = ReetForCompression.from_pretrained(arguments.teacher, dtype=torch.float32) if arguments.teacher else None

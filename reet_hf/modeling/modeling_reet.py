@@ -117,6 +117,13 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         mask = attention_mask.unsqueeze(-1).to(states.dtype)
         return states, (states * mask).sum(1) / mask.sum(1).clamp(min=1)
 
+    def read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor) -> Queries:
+        """Queries, each shape `(queries, tokens)`: what was only read before one, of a negative word, is left out."""
+        states = self.reet(input_ids, attention_mask).token_states
+        own = attention_mask.bool() & (words >= 0)
+        order = own.long().argsort(dim=-1, descending=True, stable=True)[:, : int(own.sum(-1).max())]
+        return Queries(states.take_along_dim(order.unsqueeze(-1), 1), own.gather(1, order), words.gather(1, order))
+
     def score(self, index: TokenIndex, context: TurnContext) -> TurnScores:
         """Scores of one conversation's cached tokens for the queries of `context`."""
         return self.scorer(index, context)
@@ -154,7 +161,7 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             token_mentions: 1 for tokens of names, numbers and the like.
             query_ids: Queries, of shape `(conversations, queries, query_tokens)`, padded with -1; rows of -1 alone
                 are no query.
-            query_words: Word identities of the same shape.
+            query_words: Word identities of the same shape, negative for what is only read before a query.
             turn_ids: Earlier queries with their answers, of shape `(conversations, turns, turn_tokens)`.
             turn_words: Word identities of the same shape.
             turn_ages: How many turns before each query an earlier turn was, 0 where it must not be seen, of shape
@@ -164,7 +171,7 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         """
         token_states = self.reet(input_ids, attention_mask).token_states
         states = token_states.flatten(0, 1)
-        queries = self._short_texts(query_ids)
+        queries = self._queries(query_ids, query_words)
         with torch.no_grad():  # turns only point; what a query asks for trains the encoder through the query itself
             turns = self._short_texts(turn_ids)
         outputs, losses = [], []
@@ -179,8 +186,8 @@ class ReetForTokenScoring(ReetPreTrainedModel):
                 ages=token_ages[row][real],
                 mentions=token_mentions[row][real],
             )
-            if queries is not None and query_ids is not None and query_words is not None:
-                context.queries = Queries(queries[0][row], query_ids[row] >= 0, query_words[row])
+            if queries is not None:
+                context.queries = queries[row]
             if turns is not None and turn_words is not None and turn_ages is not None:
                 context.turns = Turns(turns[1][row], turn_words[row], turn_ages[row])
             scores = self.score(self.index(states[positions[real]]), context)
@@ -197,17 +204,29 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             token_states=token_states,
         )
 
+    def _queries(self, ids: torch.Tensor | None, words: torch.Tensor | None) -> list[Queries] | None:
+        """The queries of each conversation, given as `(conversations, queries, tokens)`, -1 for padding."""
+        if ids is None or words is None or ids.numel() == 0:
+            return None
+        read = self.read(*self._readable(ids.flatten(0, 1)), words.flatten(0, 1))
+        real = (ids >= 0).any(-1).flatten().unsqueeze(-1)
+        parts = (part.unflatten(0, ids.shape[:2]) for part in (read.states, read.mask & real, read.words))
+        return [Queries(*row) for row in zip(*parts, strict=True)]
+
+    def _readable(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids of shape `(texts, tokens)` with the encoder's padding for -1, and their mask.
+
+        A row of padding alone would make attention divide by zero; its first place is read and ignored.
+        """
+        mask = (ids >= 0).long()
+        mask[:, 0] = 1
+        return ids.where(ids >= 0, self.config.encoder.pad_token_id or 0), mask
+
     def _short_texts(self, ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """States and mean states of queries or turns given as `(conversations, texts, tokens)`, -1 for padding."""
+        """States and mean states of turns given as `(conversations, texts, tokens)`, -1 for padding."""
         if ids is None or ids.numel() == 0:
             return None
-        flat = ids.flatten(0, 1)
-        mask = (flat >= 0).long()
-        padding = self.config.encoder.pad_token_id or 0
-        # a row of padding alone would make attention divide by zero; its first place is read and ignored
-        readable = mask.clone()
-        readable[:, 0] = 1
-        states, pooled = self.pooled(flat.where(flat >= 0, padding), readable)
+        states, pooled = self.pooled(*self._readable(ids.flatten(0, 1)))
         return states.unflatten(0, ids.shape[:2]), pooled.unflatten(0, ids.shape[:2])
 
 

@@ -67,16 +67,26 @@ class ScoringCollator:
         window_tokens: Tokens of a window, special tokens included.
         query_tokens: Tokens of a query that are read.
         history_turns: How many earlier turns a query sees.
+        query_turns: How many of them are read with it.
+        context_tokens: Tokens of those.
     """
 
     tokenizer: Any
     window_tokens: int = 256
     query_tokens: int = 64
     history_turns: int = 5
+    query_turns: int = 0
+    context_tokens: int = 96
     fill: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.fill = self.tokenizer.pad_token_id or 0
+
+    @classmethod
+    def of(cls, tokenizer: Any, config: Any) -> ScoringCollator:
+        """The collator of a model with this configuration."""
+        sizes = ("window_tokens", "query_tokens", "history_turns", "query_turns", "context_tokens")
+        return cls(tokenizer, **{name: getattr(config, name) for name in sizes})
 
     def __call__(self, examples: Sequence[ScoringExample]) -> dict[str, torch.Tensor]:
         """One batch; see `ReetForTokenScoring.forward` for the shapes."""
@@ -109,12 +119,20 @@ class ScoringCollator:
         return batch
 
     def _queries(self, examples: Sequence[ScoringExample]) -> dict[str, torch.Tensor]:
-        queries = [[self._read(query) for query in example.queries] for example in examples]
-        turns = [
-            [self._read(f"{query} {answer}".strip()) for query, answer in zip(e.queries, _answers(e), strict=True)]
-            for e in examples
+        texts = [[f"{q} {a}".strip() for q, a in zip(e.queries, _answers(e), strict=True)] for e in examples]
+        queries = [
+            [self._read(query, own[:place] if example.history else ()) for place, query in enumerate(example.queries)]
+            for example, own in zip(examples, texts, strict=True)
         ]
         count = max(len(example.queries) for example in examples)
+        batch = {"query_ids": _texts(queries, 0, -1, count), "query_words": _texts(queries, 1, 0, count)}
+        return batch | self._turns(examples, texts, count) if self.history_turns else batch
+
+    def _turns(
+        self, examples: Sequence[ScoringExample], texts: Sequence[Sequence[str]], count: int
+    ) -> dict[str, torch.Tensor]:
+        """The earlier turns of `examples`, given as `texts`, and how far back each of `count` queries sees them."""
+        turns = [[self._read(text) for text in own] for own in texts]
         ages = torch.zeros(len(examples), count, count, dtype=torch.long)
         for row, example in enumerate(examples):
             if example.history:
@@ -122,15 +140,14 @@ class ScoringCollator:
                 distance = (number[:, None] - number[None, :]).clamp(min=0)
                 ages[row, : len(number), : len(number)] = distance * (distance <= self.history_turns)
         return {
-            "query_ids": _texts(queries, 0, -1, count),
-            "query_words": _texts(queries, 1, 0, count),
             "turn_ids": _texts(turns, 0, -1, count),
             "turn_words": _texts(turns, 1, 0, count),
             "turn_ages": ages,
         }
 
-    def _read(self, text: str) -> tuple[list[int], list[int]]:
-        return query_tokens(text, self.tokenizer, self.query_tokens)
+    def _read(self, text: str, turns: Sequence[str] = ()) -> tuple[list[int], list[int]]:
+        seen = turns[-self.query_turns :] if self.query_turns else ()
+        return query_tokens(text, self.tokenizer, self.query_tokens, seen, self.context_tokens)
 
 
 def _answers(example: ScoringExample) -> Sequence[str]:

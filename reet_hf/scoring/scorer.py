@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..conversation import Conversation
-from ..modeling.turn_head import Queries, TokenIndex, TurnContext, Turns
+from ..modeling.turn_head import TokenIndex, TurnContext, Turns
 from ..records import Turn
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
@@ -260,28 +260,35 @@ class ReetScorer:
         if carried and state.previous is not None:
             previous = np.pad(state.previous, (0, len(state.table) - len(state.previous)))
             context.previous = self._tensor(previous).to(self.model.dtype)
+        texts = [f"{turn.query} {turn.answer}".strip() for turn in history]
         queries = [query] if carried else [*(turn.query for turn in seen), query]
-        answered = [f"{turn.query} {turn.answer}".strip() for turn in seen]
-        read = [self._read(text) for text in (*queries, *answered)]
-        state.turns = {text: state.turns.get(text) for text in answered}
-        unread = [place for place, text in enumerate(answered, len(queries)) if state.turns[text] is None]
-        encoded = [*range(len(queries)), *unread]
-        ids, mask = (part.to(self.model.device) for part in padded([read[place][0] for place in encoded], 0))
-        words = padded([text[1] for text in read], 0)[0].to(self.model.device)
-        states, pooled = self.model.pooled(ids, mask)
-        state.turns |= {answered[place - len(queries)]: pooled[n] for n, place in enumerate(encoded) if place in unread}
-        count = len(queries)
-        length = int(mask[:count].sum(-1).max())
-        context.queries = Queries(states[:count, :length], mask[:count, :length] > 0, words[:count, :length])
+        first = len(texts) + 1 - len(queries)
+        read = [self._read(text, texts[: first + place]) for place, text in enumerate(queries)]
+        context.queries = self.model.read(*self._padded(read))
         if seen:
+            answered = texts[-len(seen) :]
+            state.turns = {text: state.turns.get(text) for text in answered}
+            ids, mask, words = self._padded([self._read(text) for text in answered])
+            unread = [place for place, text in enumerate(answered) if state.turns[text] is None]
+            if unread:
+                pooled = self.model.pooled(ids[unread], mask[unread])[1]
+                state.turns |= {answered[place]: pooled[n] for n, place in enumerate(unread)}
             turns = torch.arange(len(seen), device=ids.device)
-            places = torch.arange(len(seen) + 1 - count, len(seen) + 1, device=ids.device)
+            places = torch.arange(len(seen) + 1 - len(queries), len(seen) + 1, device=ids.device)
             ages = (places[:, None] - turns[None, :]).clamp(min=0)
             known = torch.stack([state.turns[text] for text in answered])
-            context.turns = Turns(known, words[count:], ages)
+            context.turns = Turns(known, words, ages)
 
-    def _read(self, text: str) -> tuple[list[int], list[int]]:
-        return query_tokens(text, self.tokenizer, self.config.query_tokens)
+    def _read(self, text: str, turns: Sequence[str] = ()) -> tuple[list[int], list[int]]:
+        config = self.config
+        seen = turns[-config.query_turns :] if config.query_turns else ()
+        return query_tokens(text, self.tokenizer, config.query_tokens, seen, config.context_tokens)
+
+    def _padded(self, rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids, mask and words of texts, each of shape `(texts, tokens)`."""
+        ids, mask = padded([ids for ids, _ in rows], 0)
+        words = padded([words for _, words in rows], 0)[0]
+        return ids.to(self.model.device), mask.to(self.model.device), words.to(self.model.device)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
