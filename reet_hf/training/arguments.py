@@ -30,7 +30,7 @@ class ScorerArguments:
         data: Folder of parquet files in the multi-turn schema.
         mixture: File name (without ending) to passes over it in one epoch.
         evaluation: File name to share of its rows used for evaluation during training.
-        model: Fields of `ReetConfig` that differ from their defaults.
+        model: Fields of `ReetConfig` that differ from their defaults, or from what `initial` has.
         projection_init: How a projection begins where `model` asks for one: `random`, or `pca`, the leading directions
             of the pretrained encoder's token states.
         encoder_dropout: Dropout inside the encoder; on a CPU it costs more time than it earns.
