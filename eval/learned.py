@@ -20,8 +20,7 @@ FOLDERS = {  # below the project's root
 
 def training_rows(root: Path) -> tuple[list[str], list[list[str]]]:
     """Head and lines of a table: a learned system, what is tuned, steps of its stages, passes over each file."""
-    present = {name: root / folder for name, folder in FOLDERS.items() if (root / folder / "training.json").is_file()}
-    runs = {name: list(_stages(folder)) for name, folder in present.items()}
+    runs = {name: list(_stages(root / folder)) for name, folder in FOLDERS.items()}
     files = sorted({file for stages in runs.values() for stage in stages for file in stage["recipe"]["mixture"]})
     lines = []
     for name, stages in runs.items():

@@ -48,9 +48,9 @@ def _set(found: dict[str, Any], system: str, name: str) -> dict[str, Any]:
     return {
         "measure": measure,
         "questions": int(count),
-        "systems": {name: round(each.value, 4) for name, each in scores.items() if each},
-        "half_interval": {name: round((each.high - each.low) / 2, 4) for name, each in scores.items() if each},
-        "evidence_recall": {name: round(each.value, 4) for name, each in recall.items() if each},
+        "systems": {key: round(each.value, 4) for key, each in scores.items() if each},
+        "half_interval": {key: round((each.high - each.low) / 2, 4) for key, each in scores.items() if each},
+        "evidence_recall": {key: round(each.value, 4) for key, each in recall.items() if each},
     }
 
 

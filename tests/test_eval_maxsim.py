@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, make_config
+from conftest import ROOT
 from safetensors.torch import load_file
-from transformers import AutoModel
 
 pytest.importorskip("sentence_transformers", minversion="6")
 pytest.importorskip("peft")
@@ -28,15 +27,6 @@ from train.train_maxsim import MaxSimArguments, build_model, main, read_recipe, 
 
 SENTENCES = ["The visa expires in June.", "In which order?", "a, b: c.", "The user expires in the order of the visa."]
 CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]
-
-
-@pytest.fixture(scope="module")
-def encoder(tokenizer, tmp_path_factory) -> str:
-    folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    AutoModel.from_config(make_config(len(tokenizer)).encoder_config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,10 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         return states, (states * mask).sum(1) / mask.sum(1).clamp(min=1)
 
     def read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor) -> Queries:
-        """Queries, each shape `(queries, tokens)`: what was only read before one, of a negative word, is left out."""
+        """Queries of shape `(queries, tokens)`, as all three arguments are.
+
+        Tokens with a negative word are what was only read before a query: they change its states and are left out.
+        """
         states = self.reet(input_ids, attention_mask).token_states
         own = attention_mask.bool() & (words >= 0)
         order = own.long().argsort(dim=-1, descending=True, stable=True)[:, : int(own.sum(-1).max())]
