@@ -22,11 +22,12 @@ MEASURES = {
     "kept_at_10": "answer kept, 10 %",
     "prior_at_33": "without a query, 33 %",
 }
+ABOUT = "about.md"  # what the code of a study was, where it is no longer the present one
 PAGE = """# Ablations of the scorer
 
-Made by `make report` from the files of this folder, which `train/ablate.py` writes; each is one variant of the recipe
-in [ablations.yaml](../../../train/recipes/ablations.yaml), a small one: {tokens:,} tokens of {examples} contexts, one
-pass, one CPU core. Numbers are for comparison within this page, not with the bundled weights.
+{about}Made by `make report` from the files of this folder, which `train/ablate.py` writes; each is one variant of a
+recipe with all its options. The recipe is small: {tokens:,} tokens of {examples} contexts, one pass, one CPU core.
+Numbers are for comparison within this page, not with the bundled weights.
 
 Share of questions whose answer sentence is kept (where no answer stands in the text, the share of its evidence) when
 sentences are taken by their mean score: by importance with query and history at 20 % and 10 % of the tokens, and by the
@@ -192,7 +193,7 @@ def _by_seed(ablation: Ablation, full: Ablation, seeds: Sequence[int]) -> str:
 
 
 def page(folder: str | Path) -> str:
-    """The page of all ablations of a folder.
+    """The page of all ablations of a folder, begun with the text of its `about.md`, if there is one.
 
     Raises:
         ReetError: If the folder has no results of the full recipe.
@@ -205,5 +206,8 @@ def page(folder: str | Path) -> str:
         f"{name} {len(contexts)} texts with {sum(len(scores['kept_at_20']) for scores in contexts.values())} questions"
         for name, contexts in sorted(run.sets.items())
     )
-    said = PAGE.format(tokens=run.tokens, examples=run.examples, sets=sets, resamples=RESAMPLES, count=len(found) - 1)
+    about = Path(folder) / ABOUT
+    begun = about.read_text(encoding="utf-8").strip() + "\n\n" if about.is_file() else ""
+    sizes = {"tokens": run.tokens, "examples": run.examples, "resamples": RESAMPLES, "count": len(found) - 1}
+    said = PAGE.format(about=begun, sets=sets, **sizes)
     return f"{said}\n{comparison(found)}\n"

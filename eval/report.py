@@ -1,8 +1,8 @@
 """Make every table and plot from eval/results: python -m eval.report [--check]
 
-Writes the results section of README.md, `eval/results/README.md`, the plots beside it, the page of the ablations, the
-summary that the model card is made from, the card, and the card's `.eval_results`. `--check` writes nothing and says
-whether all are current.
+Writes the results section of README.md, `eval/results/README.md`, the plots beside it, a page for each study of
+ablations, the summary that the model card is made from, the card, and the card's `.eval_results`. `--check` writes
+nothing and says whether all are current.
 """
 
 from __future__ import annotations
@@ -173,9 +173,8 @@ def write(root: Path, target: Path) -> list[Path]:
     for model, scores in found.items():
         texts[_summary(results.relative_to(root), model)] = json.dumps(scores, indent=2) + "\n"
         texts[Path(model) / ".eval_results" / "mtr.yaml"] = eval_results(scores)
-    studied = results / "ablations"
-    if ablations.path(studied, ablations.FULL).is_file():
-        texts[studied.relative_to(root) / "README.md"] = ablations.page(studied)
+    for file in sorted((results / "ablations").glob(f"*/{ablations.FULL}.json")):
+        texts[file.parent.relative_to(root) / "README.md"] = ablations.page(file.parent)
     for path, text in texts.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(text, encoding="utf-8")

@@ -85,12 +85,12 @@ class Compressor:
     def compress_turn(
         self, state: State, query: str | None, history: Sequence[Turn] = (), **options: Any
     ) -> Compressed:
-        """An encoded conversation compressed for one query, whose importance the state then carries on."""
+        """An encoded conversation compressed for one query."""
         return self.select(state, query, history, Options(**options))
 
-    def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray], history: Sequence[Turn]) -> State:
-        """The state of `conversation` whose scorer part was saved as `arrays` after the turns of `history`."""
-        state = State(conversation, self.scorer.load(arrays, conversation, history))
+    def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray]) -> State:
+        """The state of `conversation` whose scorer part was saved as `arrays`."""
+        state = State(conversation, self.scorer.load(arrays, conversation))
         state.mentions.extend(find_mentions(conversation))
         return state
 
@@ -137,8 +137,6 @@ class Compressor:
         )
         shown = {span.message for span in spans} if unit != "word" else set()
         pieces = _pieces(conversation, spans, scores, {u.span for u in found if u.message in shown})
-        if query is not None:
-            self.scorer.remember(state.scored, query, history, scores)
         return self._result(state, spans, pieces, counter, TokenCounts(original, 0, limit))
 
     def _result(

@@ -27,8 +27,8 @@ class TurnCompressor(Protocol):
     def compress_turn(self, state: Any, query: str | None, history: tuple[Turn, ...], **options: Any) -> Any:
         """A `Compressed` for one query."""
 
-    def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray], history: tuple[Turn, ...]) -> Any:
-        """The state whose scorer part was saved as `arrays` after the turns of `history`."""
+    def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray]) -> Any:
+        """The state whose scorer part was saved as `arrays`."""
 
 
 class Session:
@@ -126,5 +126,5 @@ class Session:
         session._conversation = Conversation(parse_messages(record["messages"]))
         session._turns = [Turn(turn["query"], turn["answer"]) for turn in record["turns"]]
         if arrays:
-            session._state = session.compressor.restore(session._conversation, arrays, session.turns)
+            session._state = session.compressor.restore(session._conversation, arrays)
         return session

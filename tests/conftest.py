@@ -49,9 +49,8 @@ def make_config(vocabulary: int, **options) -> ReetConfig:
         intermediate_size=64,
         max_position_embeddings=64,
     )
-    return ReetConfig(
-        encoder_config=encoder, **{"window_tokens": 32, "query_tokens": 24, "token_dim": 16, "unit_dim": 24, **options}
-    )
+    sizes = {"window_tokens": 32, "query_tokens": 24, "history_tokens": 40, "token_dim": 16, "unit_dim": 24}
+    return ReetConfig(encoder_config=encoder, **{**sizes, **options})
 
 
 CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]

@@ -26,7 +26,7 @@ RECIPE = {
     "encoder": "an/encoder",
     "mixture": {"cities-train": 1},
     "evaluation": {"cities-dev": 1},
-    "model": {"window_tokens": 32, "query_tokens": 24, "token_dim": 16, "unit_dim": 24},
+    "model": {"window_tokens": 32, "query_tokens": 24, "history_tokens": 40, "token_dim": 16, "unit_dim": 24},
     "head_learning_rate": 5e-3,
     "max_steps": 2,
     "save_strategy": "no",
@@ -50,7 +50,8 @@ def grid(tmp_path, data, encoder):
 
     def write(variants: dict, **recipe) -> list[str]:
         file = tmp_path / "grid.yaml"
-        file.write_text(yaml.safe_dump({"recipe": {**RECIPE, **recipe}, "seeds": [1, 2], "variants": variants}))
+        said = {"study": "cities", "recipe": {**RECIPE, **recipe}, "seeds": [1, 2], "variants": variants}
+        file.write_text(yaml.safe_dump(said))
         folders = ["--data", str(data), "--encoder", str(encoder), "--output", str(tmp_path / "out")]
         return [str(file), *folders]
 
@@ -59,7 +60,7 @@ def grid(tmp_path, data, encoder):
 
 def test_every_variant_runs_with_every_seed_and_no_folder_is_written_down(grid, tmp_path, data, encoder):
     ablate.main(grid({"single": {"labels": "single"}, "full": {}}))
-    found = ablations.read_all(tmp_path / "out")
+    found = ablations.read_all(tmp_path / "out" / "cities")
     assert [ablation.variant for ablation in found] == ["full", "single"]
     assert [run.train_loss for run in found[0].runs] != [run.train_loss for run in found[1].runs]
     for ablation in found:
@@ -72,9 +73,9 @@ def test_every_variant_runs_with_every_seed_and_no_folder_is_written_down(grid, 
                 assert set(scores) == set(ablations.MEASURES)
                 assert {len(values) for values in scores.values()} == {5}
                 assert {value for values in scores.values() for value in values} <= {0.0, 1.0}
-    text = "".join(file.read_text() for file in (tmp_path / "out").iterdir())
+    text = "".join(file.read_text() for file in (tmp_path / "out" / "cities").iterdir())
     assert str(data) not in text and str(encoder) not in text and str(tmp_path) not in text
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    assert len(list((tmp_path / "out" / "cities").iterdir())) == 2
 
 
 class Oracle(torch.nn.Module):
@@ -122,7 +123,7 @@ def test_a_stopped_grid_goes_on_where_it_was_left(grid, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ablate.main(argv)
     assert done == [(1, {}), (1, {"entity_gate": 0}), (2, {})]
-    left = ablations.read(tmp_path / "out" / "full.json")
+    left = ablations.read(tmp_path / "out" / "cities" / "full.json")
     rest: list[int] = []
 
     def goes_on(arguments, training, examples):
@@ -132,17 +133,17 @@ def test_a_stopped_grid_goes_on_where_it_was_left(grid, tmp_path, monkeypatch):
     monkeypatch.setattr(ablate, "run", goes_on)
     ablate.main(argv)
     assert rest == [2]
-    assert ablations.read(tmp_path / "out" / "full.json") == left
-    assert ablations.read(tmp_path / "out" / "no-gate.json").seeds == [1, 2]
+    assert ablations.read(tmp_path / "out" / "cities" / "full.json") == left
+    assert ablations.read(tmp_path / "out" / "cities" / "no-gate.json").seeds == [1, 2]
 
 
 def test_one_seed_gives_one_result(grid, tmp_path):
     argv = grid({"full": {}})
     ablate.main([*argv, "--seeds", "2"])
-    first = ablations.read(tmp_path / "out" / "full.json").runs[0]
-    (tmp_path / "out" / "full.json").unlink()
+    first = ablations.read(tmp_path / "out" / "cities" / "full.json").runs[0]
+    (tmp_path / "out" / "cities" / "full.json").unlink()
     ablate.main(argv)
-    again = ablations.read(tmp_path / "out" / "full.json").runs
+    again = ablations.read(tmp_path / "out" / "cities" / "full.json").runs
     assert [run.seed for run in again] == [1, 2]
     assert (again[1].sets, again[1].train_loss) == (first.sets, first.train_loss)
 
@@ -225,6 +226,8 @@ def test_the_page_needs_the_full_recipe_and_is_written_from_files(tmp_path):
     text = ablations.page(tmp_path)
     assert "900 tokens of 3 contexts" in text and "x-dev 1 texts with 2 questions" in text
     assert text.index("`full`") < text.index("`alone`")
+    (tmp_path / "about.md").write_text("The code as it was in spring.\n")
+    assert "# Ablations of the scorer\n\nThe code as it was in spring.\n\nMade by" in ablations.page(tmp_path)
     assert cells(text, "alone")[2].startswith("+.500")
 
 
@@ -239,14 +242,15 @@ def test_a_written_ablation_is_read_back_and_another_schema_refused(tmp_path):
 
 
 def test_the_report_writes_the_page_of_ablations_beside_them(tmp_path, monkeypatch):
-    root, folder = tmp_path / "project", Path("eval") / "results" / "ablations"
+    root, folder = tmp_path / "project", Path("eval") / "results" / "ablations" / "study"
     (root / folder).mkdir(parents=True)
     for name in ("README.md", "model_cards", "reet", "train", "eval/baselines", "eval/readers"):
         (root / name).symlink_to(ROOT / name)
-    for path in (ROOT / folder.parent).iterdir():
+    results = folder.parent.parent
+    for path in (ROOT / results).iterdir():
         system = path.name.partition("--")[0]
-        if path.name != folder.name and (system == path.name or system in ("full", "reet", "bm25")):
-            (root / folder.parent / path.name).symlink_to(path)
+        if path.name != folder.parent.name and (system == path.name or system in ("full", "reet", "bm25")):
+            (root / results / path.name).symlink_to(path)
     ablations.write(ablation("full", {"a": [1, 0]}), root / folder)
     for drawn in ("by_turn", "by_budget"):
         monkeypatch.setattr(report.plots, drawn, lambda *arguments, **options: None)

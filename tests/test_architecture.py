@@ -35,10 +35,8 @@ MODELS = ("torch", "transformers", "sentence_transformers", "gliner")  # what a 
 MACHINE_PATH = re.compile(r"(?<![\w.~:/-])/(?:work|home|root|Users|mnt|private)/\w|\b[A-Za-z]:\\Users\\")
 PASSED_OVER = re.compile(r"^(?:\.git|\.?venv|\..+_cache|\.hypothesis|__pycache__|.+\.egg-info|dist|build|.+-run)$")
 
-CONFIG_KEYS = {"dropout", "encoder_config", "history_turns", "max_turns", "projection_dim", "query_tokens"}
+CONFIG_KEYS = {"dropout", "encoder_config", "history_turns", "history_tokens", "projection_dim", "query_tokens"}
 CONFIG_KEYS |= {
-    "query_turns",
-    "context_tokens",
     "lexical_match",
     "neighbours",
     "token_dim",

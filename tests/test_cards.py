@@ -129,10 +129,12 @@ def test_every_stage_is_told_the_first_one_first(project):
         recipe = {"mixture": mixture, "max_tokens": 9000 + number}
         return make_training() | {"recipe": recipe, "command": f"train-{number}", "data_fingerprint": mixture} | more
 
-    last = make_training() | {"initial": stage(2, initial=stage(1))}
+    average = {"command": "average-3", "share": 0.375}
+    last = make_training() | {"initial": stage(2, initial=stage(1)), "average": average, "afterwards": "Nothing else."}
     (project / "reet/reet-base/training.json").write_text(json.dumps(last))
     text = build(project).text
     told = ["Stage 1 of 3", "train-1\n", "9001", "Stage 2 of 3", "train-2\n", "9002", "Stage 3 of 3", last["command"]]
+    told += ["0.375", "average-3\n", "Nothing else."]
     assert not [words for words in told if words not in text]
     places = [text.index(words) for words in told]
     assert places == sorted(places)

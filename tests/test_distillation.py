@@ -86,7 +86,7 @@ def test_padding_does_not_count(teacher, batch):
     with torch.no_grad():
         wanted, said = teacher(**batch), student(**batch)
         before = distillation_loss(said, wanted, batch)
-        said.relevance[1, 1] += 100.0
+        said.importance[1, 1] += 100.0
         assert torch.equal(distillation_loss(said, wanted, batch), before)
-        said.relevance[0, 1] += 100.0
+        said.importance[0, 1] += 100.0
         assert distillation_loss(said, wanted, batch) > before + 1.0

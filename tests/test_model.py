@@ -11,8 +11,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 from reet_hf import ReetConfig, ReetForCompression, ReetForTokenScoring, ReetModel
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.modeling.turn_head import LOSS_WEIGHTS, Queries, TurnContext, TurnHead, _coverage, _named, _segment
+from reet_hf.records import Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
+from reet_hf.scoring.scorer import ReetScorer
 from reet_hf.windows import tokenize
 
 HEADS = (ReetForTokenScoring, ReetForCompression)
@@ -44,7 +46,7 @@ def example(tokenizer, words: int, queries: int = 2, messages: int = 3) -> Scori
 
 @pytest.fixture(scope="module")
 def collator(tokenizer) -> ScoringCollator:
-    return ScoringCollator(tokenizer, window_tokens=32, query_tokens=24, history_turns=5)
+    return ScoringCollator(tokenizer, window_tokens=32, query_tokens=24, history_tokens=40)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -131,18 +133,16 @@ def test_a_query_of_padding_alone_gives_no_gradient_and_no_nan(tiny_model, token
     assert torch.isfinite(loss)
 
 
-def test_previous_importance_compounds(tiny_model, tokenizer):
-    from reet_hf.scoring.scorer import ReetScorer
-
+def test_earlier_turns_change_what_is_important(tiny_model, tokenizer):
     scorer = ReetScorer(tiny_model, tokenizer)
     conversation = Conversation(parse_messages([{"role": "user", "content": "the visa expires in june. order abc."}]))
     state = scorer.encode(conversation)
-    from reet_hf.records import Turn
-
     fresh = scorer.score(state, "when?", ())
     after = scorer.score(state, "when?", (Turn("the order?"),))
+    again = scorer.score(state, "when?", ())
     assert fresh.importance.shape == after.importance.shape
     assert not np.allclose(fresh.importance, after.importance)
+    assert np.array_equal(fresh.importance, again.importance)  # nothing but the history tells turns apart
 
 
 def head_inputs(config: ReetConfig) -> tuple[torch.Tensor, TurnContext]:
@@ -170,9 +170,9 @@ def test_repeated_words_matter_unless_lexical_match_is_off(tokenizer, lexical, m
     head = TurnHead(config).eval()
     states, context = head_inputs(config)
     with torch.no_grad():
-        named = head(head.index(states), context).relevance
+        named = head(head.index(states), context).importance
         context.queries.words = torch.zeros_like(context.queries.words)
-        unnamed = head(head.index(states), context).relevance
+        unnamed = head(head.index(states), context).importance
     assert (not torch.equal(named, unnamed)) is matters
 
 
@@ -182,9 +182,9 @@ def test_a_sentence_reaches_as_many_neighbours_as_configured(tokenizer, neighbou
     head = TurnHead(config).eval()
     states, context = head_inputs(config)
     with torch.no_grad():
-        before = head(head.index(states), context).relevance
+        before = head(head.index(states), context).importance
         states[7] += 1.0
-        after = head(head.index(states), context).relevance
+        after = head(head.index(states), context).importance
     changed = (before != after).any(-1).view(6, 3).any(-1)
     assert set(changed.nonzero().flatten().tolist()) == reached
 

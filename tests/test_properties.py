@@ -38,10 +38,7 @@ class WordLengthScorer:
         columns = np.array(rows, dtype=float).reshape(-1, 4).T
         return TokenScores(*(column.astype(np.int64) for column in columns[:3]), columns[3])
 
-    def remember(self, state: Any, query: str, history: Any, scores: TokenScores) -> None:
-        """Nothing is carried on."""
-
-    def load(self, arrays: dict[str, np.ndarray], conversation: Any, history: Any) -> Any:
+    def load(self, arrays: dict[str, np.ndarray], conversation: Any) -> Any:
         return conversation
 
 

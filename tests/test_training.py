@@ -47,7 +47,7 @@ def recipe(tmp_path, encoder):
             "encoder": str(encoder),
             "mixture": {"cities-train": 1},
             "evaluation": {"cities-dev": 1},
-            "model": {"window_tokens": 32, "query_tokens": 24, "token_dim": 16, "unit_dim": 24},
+            "model": {"window_tokens": 32, "query_tokens": 24, "history_tokens": 40, "token_dim": 16, "unit_dim": 24},
             "learning_rate": 1e-3,
             "head_learning_rate": 5e-3,
             "per_device_train_batch_size": 2,
@@ -193,11 +193,11 @@ def test_long_contexts_are_cut_around_evidence(data, tokenizer):
 
 
 def test_fixed_parameters_keep_their_value_through_training(recipe, data, tmp_path, monkeypatch):
-    fixed = {"entity_gate": 0, "turn_embedding.weight": 0, "prior_weight": 0.25}
+    fixed = {"entity_gate": 0, "unit_mix.weight": 0, "sharpness": 12}
     train(recipe(fixed=fixed, max_steps=3), monkeypatch, data)
     head = ReetForCompression.from_pretrained(tmp_path / "run").scorer
-    assert head.entity_gate.item() == 0 and not head.turn_embedding.weight.any() and head.prior_weight.item() == 0.25
-    assert head.compounding.item() != 0.5
+    assert head.entity_gate.item() == 0 and not head.unit_mix.weight.any() and head.sharpness.item() == 12
+    assert head.token_out.bias.item() != -1
     with pytest.raises(ReetError, match="no_such_weight"):
         train(recipe(fixed={"no_such_weight": 0}, max_steps=1), monkeypatch, data)
 
@@ -258,7 +258,9 @@ def test_a_projection_begins_at_the_directions_that_keep_the_states(recipe, data
     """Kept: the share of the states' squared length; a random projection of 4 of 32 keeps about an eighth."""
     shown = ScoringDataset(read_files(data, ["cities-train"]), tokenizer, {"cities-train": 1})
     collator = ScoringCollator(tokenizer, window_tokens=32, query_tokens=24)
-    arguments = read_recipe([*recipe(model={"window_tokens": 32, "projection_dim": 4}), "--data", str(data)])[0]
+    arguments = read_recipe(
+        [*recipe(model={"window_tokens": 32, "history_tokens": 0, "projection_dim": 4}), "--data", str(data)]
+    )[0]
     model = build_model(arguments)
     start_from_components(model, shown, collator)
     batch = collator([shown[3]])

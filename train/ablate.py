@@ -1,9 +1,9 @@
 """Train and measure variants of the scorer: train/ablate.py train/recipes/ablations.yaml --data FOLDER [--only A,B]
 
-The YAML has a reduced `recipe`, `seeds`, and `variants`, each a mapping of the recipe's options that it changes; a new
-line there is a new variant. Every variant is trained with every seed, one run after another in this process, all
-variants with the first seed before any with the second. Each run is measured on the contexts of `evaluation`, the same
-for all, with at most `max_tokens` tokens and their first `max_questions` questions in order:
+The YAML has the name of a `study`, a reduced `recipe`, `seeds`, and `variants`, each a mapping of the recipe's options
+that it changes; a new line there is a new variant. Every variant is trained with every seed, one run after another in
+this process, all variants with the first seed before any with the second. Each run is measured on the contexts of
+`evaluation`, the same for all, with at most `max_tokens` tokens and their first `max_questions` questions in order:
 
 - `kept_at_20`: share of questions whose answer sentence is kept at 20 % of the tokens, by importance with query and
   history (`reet_hf.training.metrics.kept_evidence`; the share of the evidence where no answer stands in the text)
@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,13 @@ class Grid:
     """What `train/recipes/ablations.yaml` says.
 
     Attributes:
+        study: Folder of the results; another one once the code has changed what the options mean.
         recipe: Options of `ScorerArguments` and `TrainingArguments`.
         seeds: One run of each variant for each.
         variants: Options that a variant changes, by its name.
     """
 
+    study: str
     recipe: dict[str, Any]
     seeds: list[int]
     variants: dict[str, dict[str, Any]]
@@ -99,13 +101,14 @@ def read_grid(file: str | Path, only: Sequence[str] = (), seeds: Sequence[int] =
         ReetError: If a variant is asked for that is not there; `ValueError` for an option that does not exist.
     """
     said = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    grid = Grid(said["recipe"], list(seeds) or said["seeds"], {k: v or {} for k, v in said["variants"].items()})
+    variants = {name: changes or {} for name, changes in said["variants"].items()}
+    grid = Grid(said["study"], said["recipe"], list(seeds) or said["seeds"], variants)
     if unknown := set(only) - set(grid.variants):
         have = ", ".join(grid.variants)
         raise ReetError(f"`--only` must name variants of {file} ({have}), got {', '.join(sorted(unknown))}.")
     for variant in grid.variants:
         parse_options(grid.settings(variant))
-    return Grid(grid.recipe, grid.seeds, {k: v for k, v in grid.variants.items() if k in only or not only})
+    return replace(grid, variants={k: v for k, v in grid.variants.items() if k in only or not only})
 
 
 def started(grid: Grid, variant: str, data: dict[str, str], folder: str | Path) -> Ablation:
@@ -195,7 +198,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("grid", help="YAML with recipe, seeds and variants")
     parser.add_argument("--data", required=True, help="folder of parquet files in the multi-turn schema")
     parser.add_argument("--encoder", help="folder of the recipe's encoder where there is no network")
-    parser.add_argument("--output", default=str(OUTPUT), help="folder of the results, one JSON a variant")
+    parser.add_argument("--output", default=str(OUTPUT), help="folder of the studies, each with one JSON a variant")
     parser.add_argument("--only", default="", help="variants to run, separated by commas")
     parser.add_argument("--seeds", default="", help="seeds to run instead of the file's, separated by commas")
     return parser.parse_args(argv)
@@ -206,15 +209,16 @@ def main(argv: Sequence[str]) -> None:
     said = parse(argv)
     names = [name for name in said.only.split(",") if name]
     grid = read_grid(said.grid, names, [int(seed) for seed in said.seeds.split(",") if seed])
+    output = Path(said.output) / grid.study
     used = sorted(set().union(*map(grid.files, grid.variants)))
     files, prints = read_files(said.data, used), fingerprint(said.data, used)
     for variant in grid.variants:
-        started(grid, variant, prints, said.output)
+        started(grid, variant, prints, output)
     encoder = said.encoder or grid.recipe["encoder"]
     examples = Examples(files, AutoTokenizer.from_pretrained(encoder))
     for seed in grid.seeds:
         for variant in grid.variants:
-            ablation = started(grid, variant, prints, said.output)
+            ablation = started(grid, variant, prints, output)
             if seed in ablation.seeds:
                 continue
             with tempfile.TemporaryDirectory() as scratch:
@@ -223,7 +227,7 @@ def main(argv: Sequence[str]) -> None:
                 torch.set_num_threads(arguments.threads or torch.get_num_threads())
                 done = run(arguments, training, examples)
             ablation.runs.append(done)
-            ablations.write(ablation, said.output)
+            ablations.write(ablation, output)
             scores = ", ".join(f"{name} {done.mean(name):.3f}" for name in ablations.MEASURES)
             print(f"{variant}, seed {seed}: {scores}, {done.seconds:.0f} s", file=sys.stderr, flush=True)
 

@@ -73,7 +73,7 @@ class System(ABC):
 
 
 class _OneScore:
-    """A scorer that scores each turn once, however many budgets are asked, and carries it on once."""
+    """A scorer that scores each turn once, however many budgets are asked."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
@@ -92,12 +92,9 @@ class _OneScore:
             self.milliseconds = 1000 * (time.perf_counter() - start)
         return self.found
 
-    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
-        """Nothing yet: the turn ends when every budget was asked."""
-
-    def load(self, arrays: dict[str, Any], conversation: Conversation, history: Sequence[Turn]) -> Any:
+    def load(self, arrays: dict[str, Any], conversation: Conversation) -> Any:
         """As the scorer does."""
-        return self.scorer.load(arrays, conversation, history)
+        return self.scorer.load(arrays, conversation)
 
 
 class ScoringSystem(System):
@@ -123,10 +120,7 @@ class ScoringSystem(System):
         self, opened: State, query: str | None, history: Sequence[Turn], budgets: Sequence[float | int]
     ) -> list[Kept]:
         self.scorer.found = None
-        kept = [self._select(opened, query, history, Options(budget=budget, unit=self.unit)) for budget in budgets]
-        if query is not None and self.scorer.found is not None:
-            self.scorer.scorer.remember(opened.scored, query, history, self.scorer.found)
-        return kept
+        return [self._select(opened, query, history, Options(budget=budget, unit=self.unit)) for budget in budgets]
 
     def _select(self, opened: State, query: str | None, history: Sequence[Turn], options: Options) -> Kept:
         scored, start = self.scorer.found is not None, time.perf_counter()

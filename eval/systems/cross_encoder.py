@@ -45,10 +45,7 @@ class CrossEncoder:
         question = query_tokens(query or "", self.tokenizer, QUERY_TOKENS)[0]
         return token_scores(self.model, self.tokenizer, state, question, self.window_tokens, asked=True)
 
-    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
-        """Nothing: every query is judged for itself."""
-
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> TokenTable:
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> TokenTable:
         """The state made again: nothing is saved."""
         return self.encode(conversation)
 

@@ -43,10 +43,7 @@ class LlmLingua2Recipe:
         """The same scores for every query."""
         return state
 
-    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
-        """Nothing: the recipe knows one turn."""
-
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> TokenScores:
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> TokenScores:
         """The state made again: nothing is saved."""
         return self.encode(conversation)
 

@@ -1,4 +1,4 @@
-"""An ablation of REET: each question as if it were the first, with no history and nothing carried over from it."""
+"""An ablation of REET: each question as if it were the first, with no history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from reet_hf.state import State
 
 
 class NoHistory(QueryOptional):
-    """A scoring system that is never told of earlier turns; what its scorer remembers of them then fits no history."""
+    """A scoring system that is never told of earlier turns."""
 
     def compress(
         self, opened: State, query: str | None, history: Sequence[Turn], budgets: Sequence[float | int]

@@ -38,9 +38,6 @@ class SentenceRanker(ABC):
         places = span_array(found)
         return TokenScores(places[:, 0], places[:, 1], places[:, 2], scores)
 
-    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:  # noqa: B027
-        """Nothing: every query is ranked for itself."""
-
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> Any:
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> Any:
         """The state made again: a ranker saves nothing."""
         return self.encode(conversation)

@@ -37,10 +37,7 @@ class RareWords:
         """What `encode` found, whatever is asked."""
         return state
 
-    def remember(self, state: TokenScores, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
-        """Nothing."""
-
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> TokenScores:
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> TokenScores:
         """The scores made again."""
         return self.encode(conversation)
 

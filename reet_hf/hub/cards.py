@@ -164,7 +164,7 @@ def architecture_section(folder: Path) -> str:
             parameters += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
     rows = [["parameters", parameters], ["precision", config.get("dtype")], ["encoder", encoder["model_type"]]]
     rows += [[f"encoder {key.replace('_', ' ')}", encoder.get(key)] for key in ("num_hidden_layers", "hidden_size")]
-    own = ("token_dim", "unit_dim", "window_tokens", "query_tokens", "max_turns", "history_turns")
+    own = ("token_dim", "unit_dim", "window_tokens", "query_tokens", "history_turns", "history_tokens")
     return _table(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
 
 
@@ -184,7 +184,11 @@ def training_section(trained: Record) -> str:
         passes = mixture_section(stage["recipe"]["mixture"], stage["data_fingerprint"])
         parts += [f"Stage {number} of {len(stages)}:", _stage(stage), passes]
     parts += [f"Stage {len(stages)} of {len(stages)}, with the files above:"] if parts else []
-    return "\n\n".join([*parts, _stage(trained)])
+    parts.append(_stage(trained))
+    if average := trained.get("average"):
+        told = f"The weights are the mean of this stage's ({average['share']} of it) and those it was trained from:"
+        parts += [told, f"```bash\n{average['command']}\n```"]
+    return "\n\n".join([*parts, *filter(None, [trained.get("afterwards")])])
 
 
 def _stage(trained: Record) -> str:

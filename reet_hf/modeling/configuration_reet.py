@@ -20,10 +20,8 @@ class ReetConfig(PreTrainedConfig):
         unit_dim: Width of its part that runs over sentences.
         window_tokens: Tokens of one encoder window, special tokens included.
         query_tokens: Tokens of a query that are read, special tokens included.
-        query_turns: Earlier queries and answers that the encoder reads before a query.
-        context_tokens: Tokens of them that are read.
-        max_turns: Ages, in turns, that are told apart; older messages share the last one.
-        history_turns: Earlier queries and answers the head attends to.
+        history_turns: Earlier queries and answers that the encoder reads before a query.
+        history_tokens: Tokens of them that are read.
         dropout: Dropout probability in the head.
         lexical_match: Whether the head sees which words of a query a token or sentence repeats.
         neighbours: Sentences on either side that a sentence's part of the score sees.
@@ -42,10 +40,8 @@ class ReetConfig(PreTrainedConfig):
     unit_dim: int = 192
     window_tokens: int = 256
     query_tokens: int = 64
-    query_turns: int = 0
-    context_tokens: int = 96
-    max_turns: int = 64
-    history_turns: int = 5
+    history_turns: int = 3
+    history_tokens: int = 96
     dropout: float = 0.1
     lexical_match: bool = True
     neighbours: int = 2
@@ -77,18 +73,18 @@ class ReetConfig(PreTrainedConfig):
 
     def validate_sizes(self):
         """Every size must be positive, and a window must fit the encoder's positions."""
-        for name in ("token_dim", "unit_dim", "window_tokens", "query_tokens", "max_turns"):
+        for name in ("token_dim", "unit_dim", "window_tokens", "query_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
-        for name in ("history_turns", "neighbours", "query_turns", "context_tokens"):
+        for name in ("history_turns", "history_tokens", "neighbours"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
         if self.projection_dim is not None and self.projection_dim < 1:
             raise ValueError(f"`projection_dim` must be at least 1 or None, got {self.projection_dim}.")
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
-        context = self.context_tokens if self.query_turns else 0
-        if positions is not None and max(self.window_tokens, self.query_tokens + context) > positions:
+        history = self.history_tokens if self.history_turns else 0
+        if positions is not None and max(self.window_tokens, self.query_tokens + history) > positions:
             raise ValueError(
                 f"`window_tokens` ({self.window_tokens}) and `query_tokens` ({self.query_tokens}) with "
-                f"`context_tokens` ({context}) must not exceed the encoder's {positions} positions."
+                f"`history_tokens` ({history}) must not exceed the encoder's {positions} positions."
             )

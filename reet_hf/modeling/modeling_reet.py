@@ -16,7 +16,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_reet import ReetConfig
-from .turn_head import LOSS_WEIGHTS, Queries, TokenIndex, TurnContext, TurnHead, Turns, TurnScores, scoring_loss
+from .turn_head import LOSS_WEIGHTS, Queries, TokenIndex, TurnContext, TurnHead, TurnScores, scoring_loss
 
 
 @dataclass
@@ -33,14 +33,12 @@ class ReetScoringOutput(ModelOutput):
     Attributes:
         loss: Scalar, where labels were given.
         prior: Query-blind importance, of shape `(conversations, tokens)`.
-        relevance: Relevance to each query, of shape `(conversations, queries, tokens)`.
-        importance: What selection uses, of shape `(conversations, queries, tokens)`.
+        importance: Importance for each query, of shape `(conversations, queries, tokens)`.
         token_states: What the scores were made from, of shape `(windows, window_tokens, width)`.
     """
 
     loss: torch.Tensor | None = None
     prior: torch.Tensor | None = None
-    relevance: torch.Tensor | None = None
     importance: torch.Tensor | None = None
     token_states: torch.Tensor | None = None
 
@@ -111,12 +109,6 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         """What the head reads of a token at every turn, computed once from states of shape `(tokens, width)`."""
         return self.scorer.index(token_states)
 
-    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """States `(texts, tokens, width)` of short texts and their mean states `(texts, width)`."""
-        states = self.reet(input_ids, attention_mask).token_states
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        return states, (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-
     def read(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor) -> Queries:
         """Queries of shape `(queries, tokens)`, as all three arguments are.
 
@@ -143,9 +135,6 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         token_mentions: torch.Tensor,
         query_ids: torch.Tensor | None = None,
         query_words: torch.Tensor | None = None,
-        turn_ids: torch.Tensor | None = None,
-        turn_words: torch.Tensor | None = None,
-        turn_ages: torch.Tensor | None = None,
         relevance_labels: torch.Tensor | None = None,
         prior_labels: torch.Tensor | None = None,
         **kwargs,
@@ -165,18 +154,12 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             query_ids: Queries, of shape `(conversations, queries, query_tokens)`, padded with -1; rows of -1 alone
                 are no query.
             query_words: Word identities of the same shape, negative for what is only read before a query.
-            turn_ids: Earlier queries with their answers, of shape `(conversations, turns, turn_tokens)`.
-            turn_words: Word identities of the same shape.
-            turn_ages: How many turns before each query an earlier turn was, 0 where it must not be seen, of shape
-                `(conversations, queries, turns)`.
             relevance_labels: Targets in [0, 1], -1 for ignored, of shape `(conversations, queries, tokens)`.
             prior_labels: Targets in [0, 1], -1 for ignored, of shape `(conversations, tokens)`.
         """
         token_states = self.reet(input_ids, attention_mask).token_states
         states = token_states.flatten(0, 1)
         queries = self._queries(query_ids, query_words)
-        with torch.no_grad():  # turns only point; what a query asks for trains the encoder through the query itself
-            turns = self._short_texts(turn_ids)
         outputs, losses = [], []
         for row, positions in enumerate(token_positions):
             real = positions >= 0
@@ -191,8 +174,6 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             )
             if queries is not None:
                 context.queries = queries[row]
-            if turns is not None and turn_words is not None and turn_ages is not None:
-                context.turns = Turns(turns[1][row], turn_words[row], turn_ages[row])
             scores = self.score(self.index(states[positions[real]]), context)
             outputs.append(scores)
             if relevance_labels is not None and prior_labels is not None:
@@ -202,7 +183,6 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         return ReetScoringOutput(
             loss=torch.stack(losses).mean() if losses else None,
             prior=_padded([scores.prior for scores in outputs], token_positions.shape[1]),
-            relevance=_padded([scores.relevance.T for scores in outputs], token_positions.shape[1]),
             importance=_padded([scores.importance.T for scores in outputs], token_positions.shape[1]),
             token_states=token_states,
         )
@@ -211,26 +191,15 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         """The queries of each conversation, given as `(conversations, queries, tokens)`, -1 for padding."""
         if ids is None or words is None or ids.numel() == 0:
             return None
-        read = self.read(*self._readable(ids.flatten(0, 1)), words.flatten(0, 1))
-        real = (ids >= 0).any(-1).flatten().unsqueeze(-1)
+        flat = ids.flatten(0, 1)
+        mask = flat >= 0
+        real = mask.any(-1, keepdim=True)
+        # a row of padding alone would make attention divide by zero; its first place is read and ignored
+        readable = mask.index_fill(1, torch.zeros(1, dtype=torch.long, device=mask.device), True)
+        padding = self.config.encoder.pad_token_id or 0
+        read = self.read(flat.where(mask, padding), readable.long(), words.flatten(0, 1))
         parts = (part.unflatten(0, ids.shape[:2]) for part in (read.states, read.mask & real, read.words))
         return [Queries(*row) for row in zip(*parts, strict=True)]
-
-    def _readable(self, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids of shape `(texts, tokens)` with the encoder's padding for -1, and their mask.
-
-        A row of padding alone would make attention divide by zero; its first place is read and ignored.
-        """
-        mask = (ids >= 0).long()
-        mask[:, 0] = 1
-        return ids.where(ids >= 0, self.config.encoder.pad_token_id or 0), mask
-
-    def _short_texts(self, ids: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """States and mean states of turns given as `(conversations, texts, tokens)`, -1 for padding."""
-        if ids is None or ids.numel() == 0:
-            return None
-        states, pooled = self.pooled(*self._readable(ids.flatten(0, 1)))
-        return states.unflatten(0, ids.shape[:2]), pooled.unflatten(0, ids.shape[:2])
 
 
 class ReetForCompression(ReetForTokenScoring):

@@ -1,4 +1,4 @@
-"""The turn-aware head: importance of cached token states for a query, its history and the age of messages."""
+"""The turn-aware head: importance of cached token states for queries that were read in their conversation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from .configuration_reet import ReetConfig
 TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the match's rarity, rarity
 UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
 REFERENCE_WEIGHT = 0.2
-NULL_COSINE = 0.3  # a token attends to a turn as far as it is nearer than this
 BLOCK_TOKENS = 8192
 LOSS_WEIGHTS = {"token": 1.0, "ranking": 0.5, "prior": 0.5, "prior_ranking": 0.0}
 
@@ -36,10 +35,9 @@ class TokenIndex:
 
 @dataclass
 class TurnScores:
-    """Logits of one conversation: `prior` of shape `(tokens,)`, the others of shape `(tokens, queries)`."""
+    """Logits of one conversation: `prior` of shape `(tokens,)`, `importance` of shape `(tokens, queries)`."""
 
     prior: torch.Tensor
-    relevance: torch.Tensor
     importance: torch.Tensor
 
 
@@ -59,21 +57,6 @@ class Queries:
 
 
 @dataclass
-class Turns:
-    """Earlier turns of one conversation, each with its answer as one text.
-
-    Attributes:
-        states: Mean states, of shape `(turns, width)`.
-        words: Word identities, of shape `(turns, turn_tokens)`.
-        ages: How many turns before each query, 0 where a query must not see it, of shape `(queries, turns)`.
-    """
-
-    states: torch.Tensor
-    words: torch.Tensor
-    ages: torch.Tensor
-
-
-@dataclass
 class TurnContext:
     """What a turn adds to the cached states of one conversation; each tensor has the shape `(tokens,)`.
 
@@ -85,8 +68,6 @@ class TurnContext:
         ages: Age of the token's message in turns.
         mentions: 1 for tokens of names, numbers and the like.
         queries: What is asked; `None` for the prior alone.
-        turns: What was asked before.
-        previous: Importance in (0, 1) at the turn before the first query.
     """
 
     units: torch.Tensor
@@ -96,8 +77,6 @@ class TurnContext:
     ages: torch.Tensor
     mentions: torch.Tensor
     queries: Queries | None = None
-    turns: Turns | None = None
-    previous: torch.Tensor | None = None
 
 
 @dataclass
@@ -105,13 +84,11 @@ class Asked:
     """What every token is compared with at a turn; the same for all blocks of tokens.
 
     Attributes:
-        targets: Directions of all query tokens, mean queries and turns, of shape `(targets, width)`.
+        targets: Directions of all query tokens and of the mean queries, of shape `(targets, width)`.
         values: What attention brings from query tokens, of shape `(queries, query_tokens, 2 * token_dim)`.
         named: Whether a word of the conversation is a query token's word, `(words, queries, query_tokens)`.
         matched: Whether it is any query token's word, of shape `(words, queries)`; zeros without lexical match.
-        references: How many of the query and its visible turns name it, of shape `(words, queries)`.
-        seen: Which turns each query sees, of shape `(queries, turns)`.
-        history: What attention brings from turns, of shape `(queries, turns, token_dim)`.
+        references: How often the query refers to it, once at most, of shape `(words, queries)`.
     """
 
     targets: torch.Tensor
@@ -119,12 +96,10 @@ class Asked:
     named: torch.Tensor
     matched: torch.Tensor
     references: torch.Tensor
-    seen: torch.Tensor | None = None
-    history: torch.Tensor | None = None
 
 
 class TurnHead(nn.Module):
-    """Prior, relevance and importance of tokens from cached states, in the encoder's own geometry.
+    """Prior and importance of tokens from cached states, in the encoder's own geometry.
 
     A token sees the query through cosines in the encoder's space and through attention over the query's tokens.
     Sentences then add what only they can tell (how much of the query they cover, and what their neighbours say), so
@@ -134,12 +109,9 @@ class TurnHead(nn.Module):
     def __init__(self, config: ReetConfig) -> None:
         super().__init__()
         width, narrow, wide = config.width, config.token_dim, config.unit_dim
-        self.max_turns = config.max_turns
         self.lexical_match = config.lexical_match
         self.key = nn.Linear(width, narrow)
         self.query = nn.Linear(width, 2 * narrow)
-        self.history = nn.Linear(width, narrow)
-        self.turn_embedding = nn.Embedding(config.max_turns, narrow)
         self.token_features = nn.Linear(TOKEN_FEATURES, narrow)
         self.token_out = nn.Linear(narrow, 1)
         self.unit_in = nn.Linear(narrow + UNIT_FEATURES, wide)
@@ -152,17 +124,14 @@ class TurnHead(nn.Module):
         self.prior_out = nn.Linear(wide, 1)
         self.prior_features = nn.Linear(3, 1, bias=False)
         self.dropout = nn.Dropout(config.dropout)
-        self.sharpness = nn.Parameter(torch.empty(2))
+        self.sharpness = nn.Parameter(torch.empty(1))
         self.entity_gate = nn.Parameter(torch.empty(1))
-        self.compounding = nn.Parameter(torch.empty(1))
-        self.prior_weight = nn.Parameter(torch.empty(1))
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Start as a late-interaction ranker: cosines count, everything learned begins near zero."""
         nn.init.orthogonal_(self.key.weight)
-        nn.init.zeros_(self.turn_embedding.weight)
         for out in (self.token_out, self.prior_out, self.unit_out):
             nn.init.normal_(out.weight, std=0.02)
             nn.init.constant_(out.bias, -1.0)
@@ -171,8 +140,6 @@ class TurnHead(nn.Module):
         nn.init.zeros_(self.prior_features.weight)
         self.sharpness.fill_(10.0)
         self.entity_gate.fill_(0.3)
-        self.compounding.fill_(0.5)
-        self.prior_weight.fill_(0.3)
 
     def index(self, token_states: torch.Tensor) -> TokenIndex:
         """The query-independent part, computed once a token."""
@@ -180,28 +147,16 @@ class TurnHead(nn.Module):
         return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), prior)
 
     def forward(self, index: TokenIndex, context: TurnContext) -> TurnScores:
-        """Scores of one conversation; without queries relevance and importance have no columns."""
+        """Scores of one conversation; without queries importance has no columns."""
         mentions = context.mentions.to(index.keys.dtype)
         rarity = context.rarity.to(index.keys.dtype)
         recency = 1.0 / (1.0 + context.ages.to(index.keys.dtype))
         prior = index.prior + self.prior_features(torch.stack((rarity, mentions, recency), -1)).squeeze(-1)
         if context.queries is None:
-            empty = prior.new_zeros(len(prior), 0)
-            return TurnScores(prior, empty, empty)
-        relevance = self._relevance(index, context, context.queries, rarity, mentions)
-        return TurnScores(prior, relevance, self._compound(relevance, prior, context.previous))
+            return TurnScores(prior, prior.new_zeros(len(prior), 0))
+        return TurnScores(prior, self._importance(index, context, context.queries, rarity, mentions))
 
-    def _compound(self, relevance: torch.Tensor, prior: torch.Tensor, previous: torch.Tensor | None) -> torch.Tensor:
-        """Importance at each turn, which carries a share of the importance at the turn before."""
-        base = relevance + self.prior_weight * prior.unsqueeze(-1)
-        columns = []
-        for turn in range(base.shape[1]):
-            logit = base[:, turn] if previous is None else base[:, turn] + self.compounding * previous
-            columns.append(logit)
-            previous = torch.sigmoid(logit)
-        return torch.stack(columns, -1)
-
-    def _relevance(
+    def _importance(
         self, index: TokenIndex, context: TurnContext, queries: Queries, rarity: torch.Tensor, mentions: torch.Tensor
     ) -> torch.Tensor:
         asked = self._ask(context, queries)
@@ -211,7 +166,7 @@ class TurnHead(nn.Module):
         blocks = torch.bincount(lengths.cumsum(0).sub(1) // BLOCK_TOKENS)
         inside = [part for part in lengths.split(blocks.tolist()) if len(part)]
         sizes = [int(part.sum()) for part in inside]
-        columns = (index.states, index.keys, context.words, context.ages, rarity, mentions)
+        columns = (index.states, index.keys, context.words, rarity, mentions)
         split = zip(inside, *(column.split(sizes) for column in columns), strict=True)
         parts = [self._tokens(asked, queries.mask, *block) for block in split]
         token_logit, hidden, cosine, centre_cosine = (
@@ -232,21 +187,7 @@ class TurnHead(nn.Module):
         if not self.lexical_match:
             matched = torch.zeros_like(matched)
         targets = torch.cat((directions.flatten(0, 1), centre))
-        turns = context.turns
-        if turns is None:
-            return Asked(targets, self.query(queries.states), named, matched, references)
-        seen = turns.ages.gt(0)
-        mentioned = _named(context.vocabulary, turns.words).any(-1).to(matched.dtype)
-        ages = turns.ages.clamp(0, self.max_turns - 1)
-        return Asked(
-            targets=torch.cat((targets, functional.normalize(turns.states, dim=-1))),
-            values=self.query(queries.states),
-            named=named,
-            matched=matched,
-            references=references + mentioned @ seen.to(matched.dtype).T,
-            seen=seen,
-            history=self.history(turns.states) + self.turn_embedding(ages),
-        )
+        return Asked(targets, self.query(queries.states), named, matched, references)
 
     def _tokens(
         self,
@@ -256,7 +197,6 @@ class TurnHead(nn.Module):
         states: torch.Tensor,
         keys: torch.Tensor,
         words: torch.Tensor,
-        ages: torch.Tensor,
         rarity: torch.Tensor,
         mentions: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
@@ -267,8 +207,7 @@ class TurnHead(nn.Module):
             `(units, queries, token_dim)`, the highest cosine with each query token `(units, queries, query_tokens)`
             and the mean cosine with each mean query `(units, queries)`.
         """
-        sizes = (mask.numel(), len(mask), len(asked.targets) - mask.numel() - len(mask))
-        cosine, centre_cosine, turn_cosine = (states @ asked.targets.T).split(sizes, -1)
+        cosine, centre_cosine = (states @ asked.targets.T).split((mask.numel(), len(mask)), -1)
         cosine = cosine.unflatten(1, mask.shape)
         best = (cosine if mask.all() else cosine.masked_fill(~mask, -1.0)).amax(-1)
         matched = asked.matched[words]
@@ -276,18 +215,11 @@ class TurnHead(nn.Module):
         features = torch.stack((best, centre_cosine, matched, matched * weight, weight), -1)
 
         # softmax over a handful of items without its slow reduction: cosines are at most 1, so exp is at most 1
-        attention = torch.exp((cosine.float() - 1) * self.sharpness[0]) * mask
+        attention = torch.exp((cosine.float() - 1) * self.sharpness) * mask
         total = attention.sum(-1, keepdim=True).clamp(min=torch.finfo(attention.dtype).tiny)  # 0 for padded queries
         attention = (attention / total).to(keys.dtype)
         shift, gain = _mix(attention, asked.values).chunk(2, -1)
-        aged = (keys + self.turn_embedding(ages.clamp(0, self.max_turns - 1))).unsqueeze(1)
-        hidden = torch.addcmul(self.token_features(features) + shift, aged, 1 + gain)
-        if asked.history is not None and asked.seen is not None:
-            # each query sees its own turns; a null turn takes what none of them gets
-            weights = torch.exp((turn_cosine.float() - 1) * self.sharpness[1]).unsqueeze(1) * asked.seen
-            null = torch.exp((NULL_COSINE - 1) * self.sharpness[1].float())
-            weights = (weights / (weights.sum(-1, keepdim=True) + null)).to(keys.dtype)
-            hidden = hidden + _mix(weights, asked.history)
+        hidden = torch.addcmul(self.token_features(features) + shift, keys.unsqueeze(1), 1 + gain)
         gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * asked.references[words])
         hidden = self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1)
         return (
@@ -369,7 +301,7 @@ def scoring_loss(
     prior: torch.Tensor,
     weights: Mapping[str, float] = LOSS_WEIGHTS,
 ) -> torch.Tensor:
-    """Token cross-entropy on relevance and prior, and rankings of sentences by a softmax over them.
+    """Token cross-entropy on importance and prior, and rankings of sentences by a softmax over them.
 
     By importance any gold sentence of a query counts; by the prior each counts as often as queries need it.
 
@@ -381,8 +313,8 @@ def scoring_loss(
         weights: Of the terms `token`, `ranking`, `prior` and `prior_ranking`.
     """
     used = (relevance >= 0).T
-    targets = relevance.T.clamp(min=0).to(scores.relevance.dtype)
-    entropy = functional.binary_cross_entropy_with_logits(scores.relevance, targets, reduction="none")
+    targets = relevance.T.clamp(min=0).to(scores.importance.dtype)
+    entropy = functional.binary_cross_entropy_with_logits(scores.importance, targets, reduction="none")
     token_loss = (entropy * used).sum() / used.sum().clamp(min=1)
     blind = prior >= 0
     prior_loss = functional.binary_cross_entropy_with_logits(

@@ -21,7 +21,7 @@ class ScoringExample:
         ages: Age of each token's message in turns, of shape `(tokens,)`.
         queries: The queries in the order of their turns.
         answers: The answer to each, empty where unknown; a later query sees earlier answers.
-        history: Whether later queries see the text of earlier ones; importance compounds in any case.
+        history: Whether later queries are read after earlier ones.
         relevance: Targets of shape `(queries, tokens)`, if this is for training.
         prior: Targets of shape `(tokens,)`, likewise.
     """
@@ -66,17 +66,15 @@ class ScoringCollator:
         tokenizer: The encoder's fast tokenizer.
         window_tokens: Tokens of a window, special tokens included.
         query_tokens: Tokens of a query that are read.
-        history_turns: How many earlier turns a query sees.
-        query_turns: How many of them are read with it.
-        context_tokens: Tokens of those.
+        history_turns: How many earlier turns are read before a query.
+        history_tokens: Tokens of those.
     """
 
     tokenizer: Any
     window_tokens: int = 256
     query_tokens: int = 64
-    history_turns: int = 5
-    query_turns: int = 0
-    context_tokens: int = 96
+    history_turns: int = 3
+    history_tokens: int = 96
     fill: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +83,7 @@ class ScoringCollator:
     @classmethod
     def of(cls, tokenizer: Any, config: Any) -> ScoringCollator:
         """The collator of a model with this configuration."""
-        sizes = ("window_tokens", "query_tokens", "history_turns", "query_turns", "context_tokens")
+        sizes = ("window_tokens", "query_tokens", "history_turns", "history_tokens")
         return cls(tokenizer, **{name: getattr(config, name) for name in sizes})
 
     def __call__(self, examples: Sequence[ScoringExample]) -> dict[str, torch.Tensor]:
@@ -125,29 +123,11 @@ class ScoringCollator:
             for example, own in zip(examples, texts, strict=True)
         ]
         count = max(len(example.queries) for example in examples)
-        batch = {"query_ids": _texts(queries, 0, -1, count), "query_words": _texts(queries, 1, 0, count)}
-        return batch | self._turns(examples, texts, count) if self.history_turns else batch
-
-    def _turns(
-        self, examples: Sequence[ScoringExample], texts: Sequence[Sequence[str]], count: int
-    ) -> dict[str, torch.Tensor]:
-        """The earlier turns of `examples`, given as `texts`, and how far back each of `count` queries sees them."""
-        turns = [[self._read(text) for text in own] for own in texts]
-        ages = torch.zeros(len(examples), count, count, dtype=torch.long)
-        for row, example in enumerate(examples):
-            if example.history:
-                number = torch.arange(len(example.queries))
-                distance = (number[:, None] - number[None, :]).clamp(min=0)
-                ages[row, : len(number), : len(number)] = distance * (distance <= self.history_turns)
-        return {
-            "turn_ids": _texts(turns, 0, -1, count),
-            "turn_words": _texts(turns, 1, 0, count),
-            "turn_ages": ages,
-        }
+        return {"query_ids": _texts(queries, 0, -1, count), "query_words": _texts(queries, 1, 0, count)}
 
     def _read(self, text: str, turns: Sequence[str] = ()) -> tuple[list[int], list[int]]:
-        seen = turns[-self.query_turns :] if self.query_turns else ()
-        return query_tokens(text, self.tokenizer, self.query_tokens, seen, self.context_tokens)
+        seen = turns[-self.history_turns :] if self.history_turns else ()
+        return query_tokens(text, self.tokenizer, self.query_tokens, seen, self.history_tokens)
 
 
 def _answers(example: ScoringExample) -> Sequence[str]:

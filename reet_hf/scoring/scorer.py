@@ -11,7 +11,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..conversation import Conversation
-from ..modeling.turn_head import TokenIndex, TurnContext, Turns
+from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..records import Turn
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
@@ -47,11 +47,8 @@ class Scorer(Protocol):
     def score(self, state: Any, query: str | None, history: Sequence[Turn]) -> TokenScores:
         """Importance for `query` after `history`, or of the conversation as such without a query."""
 
-    def remember(self, state: Any, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
-        """Told once a compression has succeeded: what `state` may carry on to the next turn."""
-
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> Any:
-        """The state that was saved as `arrays` after the turns of `history`."""
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> Any:
+        """The state that was saved as `arrays`."""
 
 
 class GrowingTensor:
@@ -90,9 +87,6 @@ class ScorerState:
         vocabulary: Word identities, each once.
         rarity: How rare each token's word is.
         states, keys, prior: The rows of `TokenIndex`.
-        asked: The queries whose importance `previous` carries, the last one last.
-        previous: Importance in (0, 1) at the last turn, of shape `(tokens,)`; `None` before the first.
-        turns: Mean states of the earlier turns that the last query saw, by their text.
     """
 
     table: TokenTable
@@ -105,9 +99,6 @@ class ScorerState:
     words: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     vocabulary: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    asked: tuple[Turn, ...] = ()
-    previous: np.ndarray | None = None
-    turns: dict[str, Any] = field(default_factory=dict)
 
     def count_words(self) -> None:
         """Bring `words`, `vocabulary` and `rarity` up to the table."""
@@ -124,8 +115,7 @@ class ScorerState:
         table = {f"table.{name}": getattr(self.table, name) for name in TokenTable.__dataclass_fields__}
         cached = {name: getattr(self, name).rows.float().cpu().numpy() for name in ("states", "keys", "prior")}
         counts = {"closed": np.array([self.closed]), "messages": np.array([self.messages])}
-        previous = {} if self.previous is None else {"previous": self.previous}
-        return {**table, **cached, **counts, **previous}
+        return {**table, **cached, **counts}
 
 
 class ReetScorer:
@@ -160,8 +150,8 @@ class ReetScorer:
             prior=GrowingTensor(**options),
         )
 
-    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation, history: Sequence[Turn]) -> ScorerState:
-        """The state that `ScorerState.arrays` saved after the turns of `history`."""
+    def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> ScorerState:
+        """The state that `ScorerState.arrays` saved."""
         state = self._empty()
         state.table = TokenTable(*(arrays[f"table.{name}"] for name in TokenTable.__dataclass_fields__))
         state.closed, state.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
@@ -170,8 +160,6 @@ class ReetScorer:
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
             getattr(state, name).write(0, rows.to(self.model.device, self.model.dtype))
         state.count_words()
-        if "previous" in arrays:
-            state.asked, state.previous = tuple(history), arrays["previous"]
         return state
 
     def encode(self, conversation: Conversation, state: ScorerState | None = None) -> ScorerState:
@@ -218,10 +206,9 @@ class ReetScorer:
 
     @torch.inference_mode()
     def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
-        """Importance of every token for `query`; without one, what any later turn may need.
+        """Importance of every token for `query`, read after the last turns of `history`.
 
-        Importance compounds over turns. If the last call asked the last query of `history`, its result is carried on;
-        otherwise up to `history_turns` earlier queries are scored again first.
+        Without a query: what any later turn may need.
         """
         table = state.table
         body = table.starts >= 0
@@ -238,7 +225,7 @@ class ReetScorer:
             mentions=self._tensor(table.mentions),
         )
         if query:
-            self._add_turns(context, query, history, state)
+            context.queries = self._queries(query, history)
         scores = self.model.score(state.index, context)
         logits = scores.importance[:, -1] if query else scores.prior
         values = logits.float().cpu().numpy()
@@ -247,48 +234,14 @@ class ReetScorer:
         places = (table.messages[body], table.starts[body], table.ends[body])
         return TokenScores(*places, values[body], chances, prior)
 
-    def remember(self, state: ScorerState, query: str, history: Sequence[Turn], scores: TokenScores) -> None:
-        """Carry the importance of `query` on to the next turn; labels, which have no text, carry none."""
-        previous = np.zeros(len(state.table), dtype=np.float32)
-        previous[state.table.starts >= 0] = 1.0 / (1.0 + np.exp(-scores.importance))
-        state.asked, state.previous = (*history, Turn(query)), previous
-
-    def _add_turns(self, context: TurnContext, query: str, history: Sequence[Turn], state: ScorerState) -> None:
-        seen = list(history)[-self.config.history_turns :] if self.config.history_turns else []
-        asked = [turn.query for turn in state.asked]
-        carried = asked == [turn.query for turn in history]
-        if carried and state.previous is not None:
-            previous = np.pad(state.previous, (0, len(state.table) - len(state.previous)))
-            context.previous = self._tensor(previous).to(self.model.dtype)
-        texts = [f"{turn.query} {turn.answer}".strip() for turn in history]
-        queries = [query] if carried else [*(turn.query for turn in seen), query]
-        first = len(texts) + 1 - len(queries)
-        read = [self._read(text, texts[: first + place]) for place, text in enumerate(queries)]
-        context.queries = self.model.read(*self._padded(read))
-        if seen:
-            answered = texts[-len(seen) :]
-            state.turns = {text: state.turns.get(text) for text in answered}
-            ids, mask, words = self._padded([self._read(text) for text in answered])
-            unread = [place for place, text in enumerate(answered) if state.turns[text] is None]
-            if unread:
-                pooled = self.model.pooled(ids[unread], mask[unread])[1]
-                state.turns |= {answered[place]: pooled[n] for n, place in enumerate(unread)}
-            turns = torch.arange(len(seen), device=ids.device)
-            places = torch.arange(len(seen) + 1 - len(queries), len(seen) + 1, device=ids.device)
-            ages = (places[:, None] - turns[None, :]).clamp(min=0)
-            known = torch.stack([state.turns[text] for text in answered])
-            context.turns = Turns(known, words, ages)
-
-    def _read(self, text: str, turns: Sequence[str] = ()) -> tuple[list[int], list[int]]:
+    def _queries(self, query: str, history: Sequence[Turn]) -> Queries:
+        """The query as one row."""
         config = self.config
-        seen = turns[-config.query_turns :] if config.query_turns else ()
-        return query_tokens(text, self.tokenizer, config.query_tokens, seen, config.context_tokens)
-
-    def _padded(self, rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Ids, mask and words of texts, each of shape `(texts, tokens)`."""
-        ids, mask = padded([ids for ids, _ in rows], 0)
-        words = padded([words for _, words in rows], 0)[0]
-        return ids.to(self.model.device), mask.to(self.model.device), words.to(self.model.device)
+        seen = list(history)[-config.history_turns :] if config.history_turns else []
+        turns = [f"{turn.query} {turn.answer}".strip() for turn in seen]
+        row = query_tokens(query, self.tokenizer, config.query_tokens, turns, config.history_tokens)
+        ids, words = (torch.tensor([part], device=self.model.device) for part in row)
+        return self.model.read(ids, torch.ones_like(ids), words)
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)

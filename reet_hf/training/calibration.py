@@ -55,7 +55,6 @@ def outcomes(scorer: ReetScorer, row: Mapping[str, Any], turns: int) -> Iterator
     for number, question in enumerate(row["questions"][:turns]):
         scores = scorer.score(state, question["question"], tuple(history))
         yield True, Outcomes(scores.importance, sentences, needed[number, :])
-        scorer.remember(state, question["question"], tuple(history), scores)
         history.append(Turn(question["question"], (question["answers"] or [""])[0]))
 
 

@@ -55,7 +55,7 @@ def keep_layers(model: Any, layers: Sequence[int]) -> Any:
 
 
 def distillation_loss(student: Any, teacher: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Scalar: mean squared distance of relevance and prior logits, and one minus the cosine of token states.
+    """Scalar: mean squared distance of importance and prior logits, and one minus the cosine of token states.
 
     Args:
         student, teacher: Each a `ReetScoringOutput` for `batch`.
@@ -64,8 +64,8 @@ def distillation_loss(student: Any, teacher: Any, batch: dict[str, torch.Tensor]
     real = batch["token_positions"] >= 0
     asked = (batch["query_ids"] >= 0).any(-1)
     used = real.unsqueeze(1) & asked.unsqueeze(-1)
-    relevance = functional.mse_loss(student.relevance[used], teacher.relevance[used])
+    importance = functional.mse_loss(student.importance[used], teacher.importance[used])
     prior = functional.mse_loss(student.prior[real], teacher.prior[real])
     read = batch["attention_mask"].bool()
     cosine = functional.cosine_similarity(student.token_states[read], teacher.token_states[read], dim=-1)
-    return relevance + prior + 1.0 - cosine.mean()
+    return importance + prior + 1.0 - cosine.mean()
