@@ -39,6 +39,7 @@ CONFIG_KEYS = {"dropout", "encoder_config", "history_turns", "history_tokens", "
 CONFIG_KEYS |= {
     "lexical_match",
     "neighbours",
+    "entity_gate",
     "token_dim",
     "unit_dim",
     "window_tokens",

@@ -25,6 +25,7 @@ class ReetConfig(PreTrainedConfig):
         dropout: Dropout probability in the head.
         lexical_match: Whether the head sees which words of a query a token or sentence repeats.
         neighbours: Sentences on either side that a sentence's part of the score sees.
+        entity_gate: Whether tokens of names, numbers and the like weigh more by a learned factor.
         importance_scale: Factor of an importance logit in the Platt scaling (Platt, 1999) that makes a chance of it.
         importance_shift: What is added to it.
         prior_scale: Factor of a prior logit in the same.
@@ -43,8 +44,9 @@ class ReetConfig(PreTrainedConfig):
     history_turns: int = 3
     history_tokens: int = 96
     dropout: float = 0.1
-    lexical_match: bool = True
-    neighbours: int = 2
+    lexical_match: bool = False
+    neighbours: int = 0
+    entity_gate: bool = False
     importance_scale: float = 1.0
     importance_shift: float = 0.0
     prior_scale: float = 1.0

@@ -125,7 +125,7 @@ class TurnHead(nn.Module):
         self.prior_features = nn.Linear(3, 1, bias=False)
         self.dropout = nn.Dropout(config.dropout)
         self.sharpness = nn.Parameter(torch.empty(1))
-        self.entity_gate = nn.Parameter(torch.empty(1))
+        self.entity_gate = nn.Parameter(torch.empty(1)) if config.entity_gate else None
         self.reset_parameters()
 
     @torch.no_grad()
@@ -139,7 +139,8 @@ class TurnHead(nn.Module):
         self.unit_out.weight[0, -UNIT_FEATURES:] = torch.tensor([4.0, 2.0, 1.0, 4.0, 0.0])
         nn.init.zeros_(self.prior_features.weight)
         self.sharpness.fill_(10.0)
-        self.entity_gate.fill_(0.3)
+        if self.entity_gate is not None:
+            self.entity_gate.fill_(0.3)
 
     def index(self, token_states: torch.Tensor) -> TokenIndex:
         """The query-independent part, computed once a token."""
@@ -220,8 +221,10 @@ class TurnHead(nn.Module):
         attention = (attention / total).to(keys.dtype)
         shift, gain = _mix(attention, asked.values).chunk(2, -1)
         hidden = torch.addcmul(self.token_features(features) + shift, keys.unsqueeze(1), 1 + gain)
-        gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * asked.references[words])
-        hidden = self.dropout(functional.gelu(hidden)) * gate.unsqueeze(-1)
+        hidden = self.dropout(functional.gelu(hidden))
+        if self.entity_gate is not None:
+            gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * asked.references[words])
+            hidden = hidden * gate.unsqueeze(-1)
         return (
             self.token_out(hidden).squeeze(-1),
             _segment(hidden, lengths, "mean"),
