@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
 # What `make results` and `make reproduce` measure.
-SYSTEMS := full,last_k,random,stopwords_idf,lexrank,tfidf,bm25,minilm,llmlingua2_recipe,maxsim,cross_encoder,reet_prior,reet_no_history,reet_sentences,reet
+SYSTEMS := full,last_k,random,stopwords_idf,lexrank,tfidf,bm25,minilm,llmlingua2_recipe,maxsim,cross_encoder,reet_prior,reet_no_history,reet_sentences,reet_small,reet
 GENERATED := key_value prefix_suffix variable_tracking non_literal latest_value
 ALL := --regime all --budget all
 MEASURE = $(BIN)/accelerate launch --cpu --num_processes 2 eval/run.py --system $(SYSTEMS) --encoder $(ENCODER)
@@ -62,5 +62,5 @@ report: $(STAMP) ## Make every table, plot and card from eval/results
 	$(BIN)/python -m eval.metrics.cards
 
 clean: ## Remove the environment and everything that was built
-	rm -rf $(VENV) reproduced toy-run reet-base-run reet-base-2-run reet-base-3-run reet-base-4-run reet-small-run build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) reproduced toy-run reet-base-run reet-base-2-run reet-base-3-run reet-base-4-run reet-base-mean-run reet-small-run build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -28,9 +28,10 @@ TITLES = {
     "reet_prior": "REET, prior only",
     "reet_no_history": "REET, no history",
     "reet_sentences": "REET, whole sentences",
+    "reet_small": "REET, small weights",
     "reet": "**REET**",
 }
-OURS = ("reet", "reet_prior", "reet_no_history", "reet_sentences")
+OURS = ("reet", "reet_prior", "reet_no_history", "reet_sentences", "reet_small")
 SURVIVAL, RECALL = "answer_survival", "evidence_recall"
 
 

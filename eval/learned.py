@@ -14,6 +14,7 @@ FOLDERS = {  # below the project's root
     "maxsim": "eval/baselines/maxsim",
     "cross_encoder": "eval/baselines/cross-encoder",
     "minilm-extractive (reader)": "eval/readers/minilm-extractive",
+    "reet_small": "reet/reet-small",
     "reet": "reet/reet-base",
 }
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eval.board import RECALL, SURVIVAL, Board, mean
+from eval.systems.reet_small import SMALL_MODEL
 from reet_hf.registration import DEFAULT_MODEL
 
 TASK, REGIME, BUDGET = "mtr", "session", 20
-MODELS = {"reet": DEFAULT_MODEL}  # weights that come with the checkout, by their system
+MODELS = {"reet": DEFAULT_MODEL, "reet_small": SMALL_MODEL}  # weights that come with the checkout, by their system
 
 
 def summary(board: Board, system: str = "reet") -> dict[str, Any]:

@@ -218,7 +218,7 @@ def test_without_results_the_command_says_how_to_make_them(project, monkeypatch,
         ("reet/reet-base/training.json", '"steps"', '"step"', "lacks steps"),
         ("model_cards/common.md", "| `cuad-train` |", "| cuad |", r"missing: \['cuad-train'\], not used: \[\]"),
         ("model_cards/common.md", "`covidqa-train`", "`babi-train`", r"not used: \['babi-train'\]"),
-        ("model_cards/reet-base.md", "## Limits", "## Boundaries", "each of the sections"),
+        ("model_cards/common.md", "## Limits", "## Boundaries", "each of the sections"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(project, file, old, new, message):

@@ -59,6 +59,7 @@ CASES: dict[str, dict[str, Any]] = {
     "reet_prior": {"model": "tiny_folder"},
     "reet_sentences": {"model": "tiny_folder"},
     "reet_no_history": {"model": "tiny_folder"},
+    "reet_small": {"model": "tiny_folder"},
     "llmlingua2_recipe": {"encoder": "encoder", "adapter": "labels"},
     "cross_encoder": {"encoder": "encoder", "adapter": "labels"},
     "maxsim": {"encoder": "encoder", "adapter": "vectors"},

@@ -17,7 +17,7 @@ def scorer(model: str = DEFAULT_MODEL) -> ReetScorer:
     """The scorer of a checkpoint, in float32.
 
     Args:
-        model: Hub id or folder; `reet/reet-base` is the one that comes with the checkout.
+        model: Hub id or folder; `reet/reet-base` and `reet/reet-small` come with the checkout.
     """
     folder = bundled_model(model)
     loaded = ReetForCompression.from_pretrained(folder, dtype=torch.float32).eval()

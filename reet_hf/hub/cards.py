@@ -184,11 +184,7 @@ def training_section(trained: Record) -> str:
         passes = mixture_section(stage["recipe"]["mixture"], stage["data_fingerprint"])
         parts += [f"Stage {number} of {len(stages)}:", _stage(stage), passes]
     parts += [f"Stage {len(stages)} of {len(stages)}, with the files above:"] if parts else []
-    parts.append(_stage(trained))
-    if average := trained.get("average"):
-        told = f"The weights are the mean of this stage's ({average['share']} of it) and those it was trained from:"
-        parts += [told, f"```bash\n{average['command']}\n```"]
-    return "\n\n".join([*parts, *filter(None, [trained.get("afterwards")])])
+    return "\n\n".join([*parts, _stage(trained)])
 
 
 def _stage(trained: Record) -> str:
@@ -204,7 +200,10 @@ def _stage(trained: Record) -> str:
     parts = [f"```bash\n{trained['command']}\n```", _table(["setting", "value"], rows)]
     parts += [_table(["metric of the finished run", "value"], metrics)] if metrics else []
     parts += [f"Versions: {_listed(trained['versions'])}."] if trained.get("versions") else []
-    return "\n\n".join(parts)
+    if average := trained.get("average"):
+        told = f"The weights are the mean of this stage's ({average['share']} of it) and those it was trained from:"
+        parts += [told, f"```bash\n{average['command']}\n```"]
+    return "\n\n".join([*parts, *filter(None, [trained.get("afterwards")])])
 
 
 def _check_mixture(person: Path, section: str, mixture: Record) -> None:
