@@ -13,6 +13,7 @@ from typing import Any
 from .errors import ReetError
 
 FORMATS = ("text", "json", "messages")
+EXTRACTED = ("json", "linear", "markdown", "records")
 
 
 def budget(text: str) -> float | int:
@@ -41,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     )
     compress.add_argument("--query", help="what will be asked; without it what any question may need stays")
     compress.add_argument("--format", choices=FORMATS, default="text", help="what is printed (default: text)")
+    compress.add_argument(
+        "--strategy", default="extractive", help="extractive (the default), or facts: lines of what is said of whom"
+    )
     compress.add_argument("--unit", default="auto", help="word, clause, sentence, message or auto")
     compress.add_argument(
         "--protect", action="append", default=[], metavar="RULE", help="a role, regex or message number; repeatable"
@@ -48,6 +52,16 @@ def parser() -> argparse.ArgumentParser:
     compress.add_argument("--tokenizer", help="counts the budget: tokenizer id or folder, or a tiktoken encoding")
     compress.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
     compress.set_defaults(run=run_compress)
+    extract = commands.add_parser(
+        "extract",
+        help="find entities and what is said of them",
+        description="Find the entities of a text or JSON file and what is said of them.",
+    )
+    extract.add_argument("file", metavar="FILE", help="text or JSON; - reads standard input")
+    extract.add_argument("--query", help="what will be asked; only facts that may answer it are printed")
+    extract.add_argument("--format", choices=EXTRACTED, default="json", help="what is printed (default: json)")
+    extract.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
+    extract.set_defaults(run=run_extract)
     return root
 
 
@@ -81,9 +95,12 @@ def protection(rules: Sequence[str]) -> list[str | int]:
     return [int(rule) if rule.lstrip("-").isdigit() else rule for rule in rules]
 
 
-def run_compress(arguments: argparse.Namespace) -> None:
-    """Compress one file and print the result."""
-    inputs = read_input(arguments.file, arguments.query)
+def load_pipeline(task: str, named: str | None, **options: Any) -> Any:
+    """A pipeline of the model that was named, or of the bundled one.
+
+    Raises:
+        ReetError: If it cannot be loaded.
+    """
     import transformers
     from transformers.utils import logging
 
@@ -91,19 +108,33 @@ def run_compress(arguments: argparse.Namespace) -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model = arguments.model or bundled_model()
+    model = named or bundled_model()
     try:
         load: Any = transformers.pipeline  # its overloads know the library's own tasks only
-        compress = load("reet-compression", model=model, progress=sys.stderr.isatty())
+        return load(task, model=model, **options)
     except OSError as error:
         raise ReetError(
             f"--model must be a checkpoint id or folder, but {model!r} cannot be loaded: {error}"
         ) from error
+
+
+def run_extract(arguments: argparse.Namespace) -> None:
+    """Extract from one file and print what was found."""
+    inputs = read_input(arguments.file, arguments.query)
+    out = load_pipeline("reet-extraction", arguments.model)(inputs, output_format=arguments.format)
+    print(out if isinstance(out, str) else json.dumps(out, ensure_ascii=False, indent=2))
+
+
+def run_compress(arguments: argparse.Namespace) -> None:
+    """Compress one file and print the result."""
+    inputs = read_input(arguments.file, arguments.query)
+    compress = load_pipeline("reet-compression", arguments.model, progress=sys.stderr.isatty())
     out = compress(
         inputs,
         budget=arguments.budget,
         threshold=arguments.threshold,
         unit=arguments.unit,
+        strategy=arguments.strategy,
         tokenizer=arguments.tokenizer,
         protect=protection(arguments.protect),
     )

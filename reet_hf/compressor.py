@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,18 +13,33 @@ from .budget import TokenCounter, is_number, resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .errors import ReetError
+from .facts import choose_facts, sources_of, weighted
+from .formats import formatted, make_records
+from .ledger import Ledger
 from .mentions import find_mentions, message_mentions
 from .protection import protected_spans, protection_rules
-from .receipt import entities_of, make_receipt
+from .receipt import entities_of, known_entities, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, rendered_tokens
 from .scoring.scorer import Scorer, TokenScores, chance, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
-from .state import Counts, State, forms_of, measured, original_tokens, overheads, unit_costs
+from .state import (
+    Counts,
+    State,
+    accountable,
+    forms_of,
+    ledger_of,
+    measured,
+    original_tokens,
+    overheads,
+    reported,
+    unit_costs,
+)
 
-STRATEGIES = ("extractive",)
+STRATEGIES = ("extractive", "facts")
 DEFAULT_BUDGET = 0.3
+RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
 
@@ -42,13 +57,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.unit not in (*UNITS, "auto"):
             raise ReetError(f"`unit` must be one of {', '.join(UNITS)} or auto, got {self.unit!r}.")
-        if self.strategy == "facts":
-            raise ReetError(
-                "`strategy` 'facts' needs a checkpoint with an extraction head, which this one has not; "
-                "use strategy='extractive'."
-            )
         if self.strategy not in STRATEGIES:
             raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
+        if self.strategy == "facts" and (self.unit != "auto" or self.protect):
+            raise ReetError("`strategy` 'facts' keeps facts, so it takes neither `unit` nor `protect`; leave them out.")
         if self.threshold is not None and not (is_number(self.threshold) and 0.0 <= self.threshold <= 1.0):
             raise ReetError(f"`threshold` must be a chance between 0 and 1, got {self.threshold!r}.")
         if self.budget is None:
@@ -59,16 +71,24 @@ class Options:
             object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))
 
 
+class Extractor(Protocol):
+    """What finds entities and facts; `extraction.extractor.ReetExtractor` is one."""
+
+    def extract(self, conversation: Conversation, scored: Any, before: Any = None) -> Any:
+        """`extraction.extractor.Findings` of a conversation, in part as found `before` in its beginning."""
+
+
 class Compressor:
     """Compresses conversations to a token budget with one scorer.
 
     Args:
         scorer: Where importance comes from.
         tokenizer: What counts a budget when a call names no tokenizer; see `budget.resolve_counter`.
+        extractor: Where entities and facts come from; without one names are found by rules, and there are no facts.
     """
 
-    def __init__(self, scorer: Scorer, tokenizer: Any) -> None:
-        self.scorer = scorer
+    def __init__(self, scorer: Scorer, tokenizer: Any, extractor: Extractor | None = None) -> None:
+        self.scorer, self.extractor = scorer, extractor
         self.counter = resolve_counter(tokenizer)
 
     def compress(self, inputs: Any, **options: Any) -> Compressed:
@@ -88,10 +108,34 @@ class Compressor:
         """An encoded conversation compressed for one query."""
         return self.select(state, query, history, Options(**options))
 
+    def extract(
+        self, state: State, query: str | None = None, history: Sequence[Turn] = (), output_format: str = "json"
+    ) -> Any:
+        """What was found in an encoded conversation, in one of `formats.FORMATS`.
+
+        With a query the facts that are likely to be needed for it, the likeliest first, their scores these chances.
+
+        Raises:
+            ReetError: Without an extractor, or for another format.
+        """
+        ledger = self._ledger(state)
+        if ledger is None:
+            raise ReetError("`extract` needs a checkpoint with an extraction head, which this one has not.")
+        statements = list(state.found.statements)
+        if query is not None and statements:
+            scores = self.scorer.score(state.scored, query, history)
+            chances = pool(scores, span_array([Span(s.message, s.start, s.end) for s in statements])).tolist()
+            ranked = sorted(zip(chances, statements, strict=True), key=lambda pair: -pair[0])
+            statements = [replace(said, score=chance) for chance, said in ranked if chance >= RELEVANT]
+        names = {span: known.name for known in ledger.entities for span in known.mentions}
+        return formatted(make_records(reported(state), statements, names), output_format)
+
     def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray]) -> State:
         """The state of `conversation` whose scorer part was saved as `arrays`."""
         state = State(conversation, self.scorer.load(arrays, conversation))
         state.mentions.extend(find_mentions(conversation))
+        if self.extractor is not None:
+            state.found = self.extractor.extract(conversation, state.scored)
         return state
 
     def encode(self, conversation: Conversation, state: State | None = None) -> State:
@@ -102,6 +146,9 @@ class Compressor:
         state.conversation = conversation
         for number in range(known, len(conversation.messages)):
             state.mentions.extend(message_mentions(conversation, number))
+        if self.extractor is not None:
+            state.found = self.extractor.extract(conversation, state.scored, state.found)
+            state.ledger = None
         return state
 
     def select(self, state: State, query: str | None, history: Sequence[Turn], options: Options) -> Compressed:
@@ -116,6 +163,8 @@ class Compressor:
             kept = [found.span for found in units(conversation, "message" if options.unit == "message" else "word")]
             limit = max(limit, rendered_tokens(conversation, kept, counter))
         scores = self.scorer.score(state.scored, query, history)
+        if options.strategy == "facts":
+            return self._as_facts(state, scores, counter, TokenCounts(original, 0, limit), options)
         unit = self._unit(state, counts, options.unit, query, limit, scores)
         found = measured(state, counts, unit)
         candidates = Candidates(found, pool(scores, state.places[unit]), counts.costs[unit])
@@ -143,13 +192,59 @@ class Compressor:
         self, state: State, spans: list[Span], pieces: tuple[Piece, ...], counter: TokenCounter, tokens: TokenCounts
     ) -> Compressed:
         conversation = state.conversation
-        receipt = make_receipt(conversation, state.mentions, spans)
+        ledger = self._ledger(state)
+        receipt = make_receipt(conversation, accountable(state), spans, ledger)
         return Compressed(
             text=render_text(conversation, spans),
             messages=tuple(render_messages(conversation, spans)),
             pieces=pieces,
             tokens=TokenCounts(tokens.original, rendered_tokens(conversation, spans, counter), tokens.budget),
-            entities=entities_of(state.mentions, receipt),
+            entities=entities_of(state.mentions, receipt) if ledger is None else known_entities(ledger, receipt.kept),
+            facts={} if ledger is None else ledger.as_facts(),
+            receipt=receipt,
+        )
+
+    def _ledger(self, state: State) -> Ledger | None:
+        """The ledger of what was found; `None` without an extractor."""
+        if state.ledger is None and state.found is not None:
+            state.ledger = ledger_of(state)
+        return state.ledger
+
+    def _as_facts(
+        self, state: State, scores: TokenScores, counter: TokenCounter, tokens: TokenCounts, options: Options
+    ) -> Compressed:
+        """The lines of the ledger that fit, those of most worth for the query first."""
+        ledger = self._ledger(state)
+        if ledger is None:
+            raise ReetError(
+                "`strategy` 'facts' needs a checkpoint with an extraction head, which this one has not; "
+                "use strategy='extractive'."
+            )
+        places = [fact.sources[-1] for fact in ledger.facts]
+        worth = weighted(ledger, pool(scores, span_array(places)).tolist())
+        if options.threshold is not None:
+            worth = [value if value >= options.threshold else -1.0 for value in worth]
+
+        def as_messages(text: str) -> list[dict[str, Any]]:
+            return [{"role": "user", "content": text}]
+
+        chat = counter.chat if state.conversation.form == "messages" else None
+        lines = choose_facts(
+            ledger,
+            worth,
+            tokens.budget,
+            counter.count if chat is None else lambda text: chat(as_messages(text)),
+        )
+        kept = sources_of(ledger, lines.facts)
+        chances = {place: min(value, 1.0) for place, value in zip(places, worth, strict=True)}
+        receipt = make_receipt(state.conversation, accountable(state), kept, ledger)
+        return Compressed(
+            text=lines.text,
+            messages=tuple(as_messages(lines.text)) if lines.text else (),
+            pieces=tuple(Piece(span.message, span.start, span.end, chances[span]) for span in kept),
+            tokens=TokenCounts(tokens.original, lines.tokens, tokens.budget),
+            entities=known_entities(ledger, receipt.kept),
+            facts=ledger.as_facts(),
             receipt=receipt,
         )
 

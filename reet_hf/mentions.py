@@ -36,7 +36,8 @@ _SENTENCE_START = regex.compile(r"(?:^|[.!?:;\n\"“(\[]\s*|[-*]\s+)$")
 _INSTRUCTING = ("system", "developer", "user")
 
 
-def _matches(text: str) -> list[tuple[str, int, int]]:
+def typed_spans(text: str) -> list[tuple[str, int, int]]:
+    """Type and characters of the names, numbers, dates, identifiers and addresses of a text, in order, no overlap."""
     found = []
     for match in _MENTION.finditer(text):
         kind = match.lastgroup or ""
@@ -57,7 +58,7 @@ def _is_name(text: str, match: regex.Match) -> bool:
 
 def mention_spans(text: str) -> list[tuple[int, int]]:
     """Characters of the names, numbers, dates, identifiers and addresses in a text, in order, without overlap."""
-    return [(start, end) for _, start, end in _matches(text)]
+    return [(start, end) for _, start, end in typed_spans(text)]
 
 
 def find_mentions(conversation: Conversation) -> list[Mention]:
@@ -73,7 +74,7 @@ def message_mentions(conversation: Conversation, number: int) -> list[Mention]:
     """The mentions and constraints of message `number`."""
     message = conversation.messages[number]
     text = message.text
-    found = [Mention(text[start:end], kind, number, start, end) for kind, start, end in _matches(text)]
+    found = [Mention(text[start:end], kind, number, start, end) for kind, start, end in typed_spans(text)]
     if message.role in _INSTRUCTING and _CONSTRAINT.search(text):
         for start, end in sentences(text):
             if _CONSTRAINT.search(text, start, end):

@@ -6,11 +6,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from .conversation import Conversation
+from .ledger import Ledger
 from .records import Entity, Mention, Receipt, Span
 
 
-def make_receipt(conversation: Conversation, mentions: Iterable[Mention], kept: Sequence[Span]) -> Receipt:
-    """Each mention under `kept` if all of it but white space was, else under `dropped`."""
+def make_receipt(
+    conversation: Conversation, mentions: Iterable[Mention], kept: Sequence[Span], ledger: Ledger | None = None
+) -> Receipt:
+    """Each mention under `kept` if all of it but white space was, `in_ledger` if a fact holds it, else `dropped`."""
     starts: dict[int, list[int]] = {}
     ends: dict[int, list[int]] = {}
     for span in kept:
@@ -27,7 +30,33 @@ def make_receipt(conversation: Conversation, mentions: Iterable[Mention], kept: 
         place = bisect_right(starts.get(mention.message, ()), mention.start) - 1
         survives = place >= 0 and ends[mention.message][place] >= mention.start + len(mention.text.rstrip())
         (there if survives else gone).append(mention)
-    return Receipt(kept=tuple(there), dropped=tuple(gone))
+    sources: dict[int, list[Span]] = {}
+    for span in [span for fact in ledger.facts for span in fact.sources] if ledger is not None else ():
+        sources.setdefault(span.message, []).append(span)
+    recorded = {m for m in gone if any(span.contains(_span(m)) for span in sources.get(m.message, ()))}
+    return Receipt(
+        kept=tuple(there),
+        in_ledger=tuple(mention for mention in gone if mention in recorded),
+        dropped=tuple(mention for mention in gone if mention not in recorded),
+    )
+
+
+def known_entities(ledger: Ledger, kept: Iterable[Mention]) -> tuple[Entity, ...]:
+    """The entities of a ledger with the messages that mention them; kept is one of which a mention is."""
+    places = {_span(mention) for mention in kept}
+    return tuple(
+        Entity(
+            known.name,
+            known.type,
+            tuple(dict.fromkeys(span.message for span in known.mentions)),
+            any(span in places for span in known.mentions),
+        )
+        for known in ledger.entities
+    )
+
+
+def _span(mention: Mention) -> Span:
+    return Span(mention.message, mention.start, mention.end)
 
 
 def entities_of(mentions: Iterable[Mention], receipt: Receipt) -> tuple[Entity, ...]:

@@ -68,6 +68,31 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
+class EntityMention:
+    """A mention that a model found: `kind` is named or nominal, `score` a chance in [0, 1]."""
+
+    text: str
+    type: str
+    kind: str
+    message: int
+    start: int
+    end: int
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A span that says something of the entity mentioned at `subject`; `score` is a chance in [0, 1]."""
+
+    subject: Span
+    text: str
+    message: int
+    start: int
+    end: int
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Entity:
     """Something mentioned, the messages it was mentioned in, and whether a mention was kept."""
 

@@ -10,6 +10,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .modeling.configuration_reet import ReetConfig
 from .modeling.modeling_reet import ReetForCompression, ReetModel
 from .pipelines.compression import ReetCompressionPipeline
+from .pipelines.extraction import ReetExtractionPipeline
 
 DEFAULT_MODEL = "reet/reet-base"
 
@@ -28,10 +29,12 @@ def register() -> None:
     AutoConfig.register("reet", ReetConfig, exist_ok=True)
     AutoModel.register(ReetConfig, ReetModel, exist_ok=True)
     AutoModelForTokenClassification.register(ReetConfig, ReetForCompression, exist_ok=True)
-    PIPELINE_REGISTRY.register_pipeline(
-        "reet-compression",
-        pipeline_class=ReetCompressionPipeline,
-        pt_model=ReetForCompression,
-        default={"model": (bundled_model(), "main")},
-        type="text",
-    )
+    pipelines = {"reet-compression": ReetCompressionPipeline, "reet-extraction": ReetExtractionPipeline}
+    for task, pipeline_class in pipelines.items():
+        PIPELINE_REGISTRY.register_pipeline(
+            task,
+            pipeline_class=pipeline_class,
+            pt_model=ReetForCompression,
+            default={"model": (bundled_model(), "main")},
+            type="text",
+        )

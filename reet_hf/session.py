@@ -15,7 +15,7 @@ from .conversation import Conversation, checked_text, parse_messages, parse_quer
 from .errors import ReetError
 from .records import Turn
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class TurnCompressor(Protocol):

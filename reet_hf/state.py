@@ -14,7 +14,9 @@ import numpy as np
 from .budget import TokenCounter
 from .choice import Forms
 from .conversation import Conversation
-from .records import Mention, Unit
+from .ledger import Ledger
+from .records import EntityMention, Mention, Unit
+from .references import LITERAL
 from .rendering import render_messages, render_text, whole
 from .segmentation import UNITS, span_array, units
 from .shortening import FORMS, is_prose, short_forms
@@ -39,6 +41,8 @@ class State:
 
     conversation: Conversation
     scored: Any = None
+    found: Any = None  # what an extractor found, if there is one
+    ledger: Ledger | None = None  # of what it found, once it was asked for
     mentions: list[Mention] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
     places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
@@ -147,3 +151,51 @@ def _form_costs(
     owners = np.repeat(np.arange(short * len(found)), [len(form) for forms in slices for form in forms[:short]])
     costs = np.bincount(owners, unit_costs(conversation, parts, counter), short * len(found))
     return costs.astype(np.int64).reshape(-1, short).T
+
+
+def accountable(state: State) -> list[Mention]:
+    """The mentions that a receipt lists: those of rules, with an extractor's names in place of capitalised words."""
+    if state.found is None:
+        return state.mentions
+    literal = [mention for mention in state.mentions if mention.type != "NAME"]
+    named = [
+        Mention(m.text, m.type, m.message, m.start, m.end)
+        for m in _apart(state.found.mentions, [m for m in literal if m.type != "CONSTRAINT"])
+        if m.kind == "named"
+    ]
+    return sorted([*literal, *named], key=lambda m: (m.message, m.start, m.end))
+
+
+def reported(state: State) -> list[EntityMention]:
+    """All entity mentions, those of rules as named ones of chance 1, in the order of the text."""
+    literal = [mention for mention in state.mentions if mention.type in LITERAL]
+    ruled = [EntityMention(m.text, m.type, "named", m.message, m.start, m.end) for m in literal]
+    return sorted([*ruled, *_apart(state.found.mentions, literal)], key=lambda m: (m.message, m.start, m.end))
+
+
+def ledger_of(state: State) -> Ledger:
+    """The ledger of what was found: by rules what is only ever the same by its text, the rest by the extractor."""
+    count = len(state.conversation.messages)
+    literal = [mention for mention in state.mentions if mention.type in LITERAL]
+    mentions: list[list[Any]] = [[] for _ in range(count)]
+    for mention in [*literal, *_apart(state.found.mentions, literal)]:
+        mentions[mention.message].append(mention)
+    statements: list[list[Any]] = [[] for _ in range(count)]
+    for statement in state.found.statements:
+        statements[statement.message].append(statement)
+    ledger = Ledger()
+    for message, own, said in zip(state.conversation.messages, mentions, statements, strict=True):
+        ledger.add(message.text, own, said)
+    return ledger
+
+
+def _apart(found: Sequence[Any], others: Sequence[Mention]) -> list[Any]:
+    """Mentions that are not inside one of `others`, which are in order and do not overlap."""
+    places = [(m.message, m.start, m.end) for m in others]
+    kept = []
+    for mention in found:
+        place = bisect_right(places, (mention.message, mention.start, mention.end)) - 1
+        near = places[max(place, 0) : place + 2]
+        if not any(m == mention.message and a <= mention.start and mention.end <= b for m, a, b in near):
+            kept.append(mention)
+    return kept

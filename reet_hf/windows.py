@@ -30,6 +30,8 @@ class TokenTable:
         units: Number of the sentence the token lies in, counted over the whole conversation.
         words: Identity of the word (`lexicon.word_identity`), 0 where it carries no content.
         mentions: 1 where the token belongs to a name, number, date, identifier or the like.
+        begins: 1 where the token begins a word, as the tokenizer parts text before its vocabulary does.
+        shapes: How that word is written, see `word_shape`.
     """
 
     ids: np.ndarray
@@ -39,6 +41,8 @@ class TokenTable:
     units: np.ndarray
     words: np.ndarray
     mentions: np.ndarray
+    begins: np.ndarray
+    shapes: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,7 +57,7 @@ class TokenTable:
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[int, ...]]) -> TokenTable:
-        """A table of `(id, message, start, end, unit, word, mention)` rows."""
+        """A table of `(id, message, start, end, unit, word, mention, begin, shape)` rows."""
         columns = np.array(rows, dtype=np.int64).reshape(-1, len(_COLUMNS))
         return cls(*columns.T.copy())
 
@@ -80,9 +84,9 @@ def tokenize(conversation: Conversation, tokenizer: Any, first_message: int = 0,
     for offset, message in enumerate(messages):
         number = first_message + offset
         label, body = encodings[2 * offset], encodings[2 * offset + 1]
-        identities = _word_identities(_label(message), label)
         rows.extend(
-            (token, number, -1, -1, unit, identity, 1) for token, identity in zip(label.ids, identities, strict=True)
+            (token, number, -1, -1, unit, identity, 1, begins, shape)
+            for token, (identity, begins, shape) in zip(label.ids, _words(_label(message), label), strict=True)
         )
         borders = sentence_borders(message.text, message.borders)
         rows.extend(_body_rows(message.text, body, number, unit, borders))
@@ -111,28 +115,46 @@ def _body_rows(text: str, encoding: Any, number: int, unit: int, borders: list[i
     mentioned = np.zeros(len(text) + 1, dtype=np.int64)
     for start, end in mention_spans(text):
         mentioned[start:end] = 1
-    words = _word_identities(text, encoding)
     return [
-        (token, number, start, end, place, word, mentioned[start])
-        for token, (start, end), place, word in zip(
-            encoding.ids, offsets.tolist(), sentence.tolist(), words, strict=True
+        (token, number, start, end, place, identity, mentioned[start], begins, shape)
+        for token, (start, end), place, (identity, begins, shape) in zip(
+            encoding.ids, offsets.tolist(), sentence.tolist(), _words(text, encoding), strict=True
         )
     ]
 
 
-def _word_identities(text: str, encoding: Any) -> list[int]:
-    """Identity of the whole word that each token is part of."""
-    identities: list[int] = []
+def _words(text: str, encoding: Any) -> list[tuple[int, int, int]]:
+    """Of each token the identity of its whole word, whether it begins it, and the word's shape."""
+    found: list[tuple[int, int, int]] = []
     numbers, offsets = encoding.word_ids, encoding.offsets
     first = 0
     while first < len(numbers):
         last = first
         while last + 1 < len(numbers) and numbers[last + 1] == numbers[first] and numbers[first] is not None:
             last += 1
-        identity = word_identity(text[offsets[first][0] : offsets[last][1]])
-        identities.extend([identity] * (last - first + 1))
+        word = text[offsets[first][0] : offsets[last][1]].strip()
+        identity, shape = word_identity(word), word_shape(word)
+        found.extend((identity, int(place == first), shape) for place in range(first, last + 1))
         first = last + 1
-    return identities
+    return found
+
+
+def word_shape(word: str) -> int:
+    """How a word is written, which an uncased vocabulary does not tell.
+
+    1: small letters; 2: capitalised; 3: capitals; 4: digits; 5: digits and letters; 6: no letter or digit;
+    7: any other mixture of small letters and capitals; 8: one capital.
+    """
+    letters = any(character.isalpha() for character in word)
+    if any(character.isdigit() for character in word):
+        return 5 if letters else 4
+    if not letters:
+        return 6
+    if word.isupper():
+        return 8 if len(word) == 1 else 3
+    if word[0].isupper() and not any(character.isupper() for character in word[1:]):
+        return 2
+    return 7 if any(character.isupper() for character in word) else 1
 
 
 def special_frame(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -161,7 +183,8 @@ def query_tokens(
     before, after = special_frame(tokenizer)
     encodings = tokenizer([text, *turns], add_special_tokens=False, verbose=False).encodings
     room = limit - len(before) - len(after)
-    ids, words = _ends(encodings[0].ids, room), _ends(_word_identities(text, encodings[0]), room)
+    words = _ends([identity for identity, _, _ in _words(text, encodings[0])], room)
+    ids = _ends(encodings[0].ids, room)
     earlier: list[int] = []
     for encoding in reversed(encodings[1:]):
         turn = [*_ends(encoding.ids, max(context // 2 - len(after), 1)), *after]

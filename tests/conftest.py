@@ -50,7 +50,7 @@ def make_config(vocabulary: int, **options) -> ReetConfig:
         max_position_embeddings=64,
     )
     sizes = {"window_tokens": 32, "query_tokens": 24, "history_tokens": 40, "token_dim": 16, "unit_dim": 24}
-    parts = {"lexical_match": True, "neighbours": 2, "entity_gate": True}
+    parts = {"lexical_match": True, "neighbours": 2, "entity_gate": True, "history_turns": 3}
     return ReetConfig(encoder_config=encoder, **{**sizes, **parts, **options})
 
 

@@ -8,6 +8,19 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+TYPES = ("PERSON", "ORGANIZATION", "LOCATION", "DATE", "NUMBER", "EVENT", "WORK", "PRODUCT", "OTHER")
+
+SIZES = (
+    "token_dim",
+    "unit_dim",
+    "window_tokens",
+    "query_tokens",
+    "extraction_dim",
+    "span_dim",
+    "entity_words",
+    "fact_words",
+)
+
 
 @strict
 class ReetConfig(PreTrainedConfig):
@@ -26,6 +39,13 @@ class ReetConfig(PreTrainedConfig):
         lexical_match: Whether the head sees which words of a query a token or sentence repeats.
         neighbours: Sentences on either side that a sentence's part of the score sees.
         entity_gate: Whether tokens of names, numbers and the like weigh more by a learned factor.
+        extraction: Whether `ReetForCompression` has an extraction head.
+        extraction_dim: Width of the extraction head's view of a word.
+        span_dim: Width of its views of a span's ends.
+        entity_words: Words of the longest entity that is found.
+        fact_words: Words of the longest fact.
+        mention_kinds: Kinds of entity mentions, each with the types it has: `{"named": ["PERSON", ...], ...}`.
+        fact_kinds: Ways of marking facts that are told apart.
         importance_scale: Factor of an importance logit in the Platt scaling (Platt, 1999) that makes a chance of it.
         importance_shift: What is added to it.
         prior_scale: Factor of a prior logit in the same.
@@ -41,12 +61,19 @@ class ReetConfig(PreTrainedConfig):
     unit_dim: int = 192
     window_tokens: int = 256
     query_tokens: int = 64
-    history_turns: int = 3
+    history_turns: int = 0
     history_tokens: int = 96
     dropout: float = 0.1
     lexical_match: bool = False
     neighbours: int = 0
     entity_gate: bool = False
+    extraction: bool = False
+    extraction_dim: int = 256
+    span_dim: int = 48
+    entity_words: int = 16
+    fact_words: int = 40
+    mention_kinds: dict[str, list[str]] | None = None
+    fact_kinds: list[str] | None = None
     importance_scale: float = 1.0
     importance_shift: float = 0.0
     prior_scale: float = 1.0
@@ -61,6 +88,10 @@ class ReetConfig(PreTrainedConfig):
         elif isinstance(self.encoder_config, dict):
             fields = dict(self.encoder_config)
             self.encoder_config = CONFIG_MAPPING[fields.pop("model_type", "bert")](**fields)
+        if self.mention_kinds is None:
+            self.mention_kinds = {kind: list(TYPES) for kind in ("named", "nominal", "term")} | {"argument": ["OTHER"]}
+        if self.fact_kinds is None:
+            self.fact_kinds = ["relation", "clause"]
         super().__post_init__(**kwargs)
 
     @property
@@ -69,13 +100,18 @@ class ReetConfig(PreTrainedConfig):
         return self.encoder_config
 
     @property
+    def channels(self) -> list[tuple[int, str]]:
+        """Number of its kind and type of each channel that entity spans are scored in."""
+        return [(number, name) for number, types in enumerate((self.mention_kinds or {}).values()) for name in types]
+
+    @property
     def width(self) -> int:
         """Width of a token state."""
         return self.projection_dim or self.encoder.hidden_size
 
     def validate_sizes(self):
         """Every size must be positive, and a window must fit the encoder's positions."""
-        for name in ("token_dim", "unit_dim", "window_tokens", "query_tokens"):
+        for name in SIZES:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         for name in ("history_turns", "history_tokens", "neighbours"):

@@ -16,6 +16,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_reet import ReetConfig
+from .extraction_head import EXTRACTION_LOSSES, ExtractionHead, Words, entity_loss, fact_loss, link_loss
 from .turn_head import LOSS_WEIGHTS, Queries, TokenIndex, TurnContext, TurnHead, TurnScores, scoring_loss
 
 
@@ -43,6 +44,23 @@ class ReetScoringOutput(ModelOutput):
     token_states: torch.Tensor | None = None
 
 
+@dataclass
+class ReetExtractionOutput(ModelOutput):
+    """Scores of a batch of windows.
+
+    Attributes:
+        loss: Scalar, where labels were given.
+        entities: Logits of spans by first word and width, of shape `(windows, words, entity_words, channels)`.
+        facts: Logits of what is said of each subject, `(windows, subjects, words, fact_words)`, if there are subjects.
+        links: Logits of the subject of each fact of the labels, `(windows, facts, subjects)`.
+    """
+
+    loss: torch.Tensor | None = None
+    entities: torch.Tensor | None = None
+    facts: torch.Tensor | None = None
+    links: torch.Tensor | None = None
+
+
 class ReetPreTrainedModel(PreTrainedModel):
     """Loading, saving and initialisation shared by all REET models."""
 
@@ -54,7 +72,7 @@ class ReetPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, TurnHead):
+        if isinstance(module, TurnHead | ExtractionHead):
             module.reset_parameters()
 
 
@@ -202,8 +220,107 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         return [Queries(*row) for row in zip(*parts, strict=True)]
 
 
-class ReetForCompression(ReetForTokenScoring):
-    """All task heads on one encoder pass: what the pipelines load."""
+class ExtractionMixin:
+    """What a model with a backbone `reet` and an extraction head `extractor` says of windows."""
+
+    reet: ReetModel
+    extractor: ExtractionHead
+    extraction_weights: dict[str, float]
+
+    def extract(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        word_first: torch.Tensor,
+        word_last: torch.Tensor,
+        word_shapes: torch.Tensor,
+        word_units: torch.Tensor,
+        subjects: torch.Tensor | None = None,
+        fact_kinds: torch.Tensor | None = None,
+        channel_groups: torch.Tensor | None = None,
+        entity_labels: torch.Tensor | None = None,
+        fact_labels: torch.Tensor | None = None,
+        **kwargs,
+    ) -> ReetExtractionOutput:
+        """Logits of all spans and, with labels, their loss.
+
+        Args:
+            input_ids: Windows of shape `(windows, window_tokens)`.
+            attention_mask: Of the same shape.
+            word_first: Place of each word's first token in its window, -1 for padding, of shape `(windows, words)`; the
+                other `word_*` arguments share the shape.
+            word_last: Place of its last token.
+            word_shapes: How it is written, see `windows.word_shape`.
+            word_units: Number of its sentence, never falling.
+            subjects: First and last word of mentions, -1 for padding, of shape `(windows, subjects, 2)`.
+            fact_kinds: How facts are marked in each window, -1 if they are not, of shape `(windows,)`.
+            channel_groups: Group of each channel in a window's guide, -1 for none, of shape `(windows, channels)`.
+            entity_labels: First word, last word and group, -1 for what trains nothing, -2 for padding, of shape
+                `(windows, entities, 3)`.
+            fact_labels: First and last word of a subject, then of a fact, -1 for padding, `(windows, facts, 4)`.
+        """
+        mask = word_first >= 0
+        words = Words(word_first.clamp(min=0), word_last, word_shapes, word_units, mask)
+        states = nn.functional.normalize(self.reet(input_ids, attention_mask).token_states, dim=-1)
+        known = self.extractor.read(states, words)
+        entities = self.extractor.entities(known, mask)
+        output = ReetExtractionOutput(entities=entities)
+        losses = {}
+        if entity_labels is not None and channel_groups is not None:
+            losses["entity"] = entity_loss(entities, channel_groups, entity_labels, mask)
+        if subjects is not None and fact_kinds is not None and subjects.shape[1]:
+            inside = subjects.clamp(min=0)
+            output.facts = self.extractor.facts(known, words, inside, fact_kinds.clamp(min=0))
+            if fact_labels is not None and fact_labels.shape[1]:
+                output.links = self.extractor.links(known, words, inside, fact_labels[..., 2:].clamp(min=0))
+                marked = mask & (fact_kinds >= 0).unsqueeze(-1)
+                losses["fact"] = fact_loss(output.facts, subjects, fact_labels, marked)
+                losses["link"] = link_loss(output.links, subjects, fact_labels)
+        if losses:
+            output.loss = torch.stack([self.extraction_weights[name] * loss for name, loss in losses.items()]).sum()
+        return output
+
+
+class ReetForEntityExtraction(ExtractionMixin, ReetPreTrainedModel):
+    """Entity spans, facts of given subjects and the subjects of given facts, in windows of text.
+
+    Attributes:
+        extraction_weights: Of each term of the loss; a choice of training that is not saved.
+    """
+
+    def __init__(self, config: ReetConfig) -> None:
+        super().__init__(config)
+        self.extraction_weights = dict(EXTRACTION_LOSSES)
+        self.reet = ReetModel(config)
+        self.extractor = ExtractionHead(config)
+        self.post_init()
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **windows) -> ReetExtractionOutput:
+        """Logits of all spans and, with labels, their loss; see `ExtractionMixin.extract` for the arguments."""
+        return self.extract(input_ids, attention_mask, **windows)
+
+
+class ReetForCompression(ExtractionMixin, ReetForTokenScoring):
+    """All task heads on one encoder pass: what the pipelines load.
+
+    Attributes:
+        extraction_weights: Of each term of the extraction loss; a choice of training that is not saved.
+    """
+
+    def __init__(self, config: ReetConfig) -> None:
+        super().__init__(config)
+        if config.extraction:
+            self.extraction_weights = dict(EXTRACTION_LOSSES)
+            self.extractor = ExtractionHead(config)
+            self.post_init()
+
+    def forward(  # type: ignore[override]
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **batch
+    ) -> ReetScoringOutput | ReetExtractionOutput:
+        """Scores of conversations, or of windows where the batch has words; see the other two models."""
+        if "word_first" in batch:
+            return self.extract(input_ids, attention_mask, **batch)
+        return super().forward(input_ids, attention_mask, **batch)
 
 
 def _padded(rows: list[torch.Tensor], tokens: int) -> torch.Tensor:

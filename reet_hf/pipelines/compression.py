@@ -10,6 +10,7 @@ from transformers import Pipeline
 
 from ..compressor import Compressor, Options
 from ..conversation import Request, is_batch, parse_request
+from ..extraction.extractor import ReetExtractor
 from ..scoring.scorer import ReetScorer
 from ..state import State
 
@@ -27,7 +28,8 @@ class ReetCompressionPipeline(Pipeline):
         if self.model.dtype in (torch.float16, torch.bfloat16) and self.model.device.type == "cpu":
             self.model.float()  # weights travel in half precision, which CPUs compute slowly
         self.model.eval()
-        self.compressor = Compressor(ReetScorer(self.model, self.tokenizer, progress), self.tokenizer)
+        extractor = ReetExtractor(self.model, self.tokenizer) if self.model.config.extraction else None
+        self.compressor = Compressor(ReetScorer(self.model, self.tokenizer, progress), self.tokenizer, extractor)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         unknown = sorted(set(options) - set(OPTIONS))

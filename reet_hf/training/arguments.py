@@ -11,6 +11,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..errors import ReetError
+from ..modeling.extraction_head import EXTRACTION_LOSSES
 from ..modeling.turn_head import LOSS_WEIGHTS
 from .dataset import LABELS
 
@@ -80,20 +81,55 @@ class ScorerArguments:
             raise ReetError(f"`losses` must weigh {', '.join(LOSS_WEIGHTS)}, got {', '.join(sorted(unknown))}.")
 
 
-def read_recipe(argv: Sequence[str]) -> tuple[ScorerArguments, TrainingArguments]:
-    """The recipe named first in `argv`, changed by the `--name value` pairs after it.
+@dataclass
+class ExtractorArguments:
+    """Choices of `train/train_extractor.py` that `TrainingArguments` does not have.
+
+    Args:
+        initial: Folder of a trained REET model whose backbone is the start.
+        data: Folder of parquet files in the extraction schema.
+        mixture: File name (without ending) to passes over it in one epoch.
+        evaluation: File names that are scored at the end; `NAME-held` is the held-out part of a training file.
+        model: Fields of `ReetConfig` that differ from what `initial` has.
+        head_learning_rate: Learning rate of the head; `learning_rate` is the encoder's.
+        frozen: Parameters whose name holds one of these stay as they are.
+        losses: Weights of the loss terms `entity`, `fact` and `link` that differ from their defaults.
+        pack_tokens: Tokens of a pack of windows; a batch has `per_device_train_batch_size` packs.
+        threshold: Chance above which a span is found in evaluation.
+        threads: CPU threads of each process; 0 leaves the choice to torch.
+    """
+
+    initial: str = ""
+    data: str = ""
+    mixture: dict[str, float] = field(default_factory=dict)
+    evaluation: list[str] = field(default_factory=list)
+    model: dict[str, Any] = field(default_factory=dict)
+    head_learning_rate: float = 2e-3
+    frozen: list[str] = field(default_factory=lambda: ["word_embeddings"])
+    losses: dict[str, float] = field(default_factory=dict)
+    pack_tokens: int = 2048
+    threshold: float = 0.4
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.losses) - set(EXTRACTION_LOSSES):
+            raise ReetError(f"`losses` must weigh {', '.join(EXTRACTION_LOSSES)}, got {', '.join(sorted(unknown))}.")
+
+
+def read_recipe(argv: Sequence[str], record: type = ScorerArguments) -> tuple[Any, TrainingArguments]:
+    """The recipe named first in `argv`, changed by the `--name value` pairs after it, as a `record` and the rest.
 
     Raises:
         ReetError: If there is no recipe or the pairs cannot be read; `ValueError` for a name that is no option.
     """
-    return parse_options(recipe_options(argv))
+    return parse_options(recipe_options(argv), record)
 
 
-def parse_options(options: dict[str, Any]) -> tuple[ScorerArguments, TrainingArguments]:
+def parse_options(options: dict[str, Any], record: type = ScorerArguments) -> tuple[Any, TrainingArguments]:
     """The options of a recipe as records; `ValueError` for a name that is no option."""
-    records: Any = (ScorerArguments, TrainingArguments)
-    scorer, training = HfArgumentParser(records).parse_dict({k: _number(v) for k, v in options.items()})
-    return scorer, training
+    records: Any = (record, TrainingArguments)
+    own, training = HfArgumentParser(records).parse_dict({k: _number(v) for k, v in options.items()})
+    return own, training
 
 
 def recipe_options(argv: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The Trainer of the scorer: two learning rates, and an evaluation that keeps one number a query."""
+"""Trainers of the scorer and the extractor: two learning rates; evaluation of the scorer keeps one number a query."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ from .distillation import distillation_loss
 from .metrics import kept_evidence
 
 
-class ScoringTrainer(Trainer):
-    """A `Trainer` for `ReetForTokenScoring` and its subclasses.
+class ReetTrainer(Trainer):
+    """A `Trainer` for a REET model whose examples are records.
 
     Args:
         head_learning_rate: Learning rate of everything outside the backbone; `args.learning_rate` is the backbone's.
-        teacher: A larger trained scorer whose states and logits are targets as well.
-        distillation: Weight of `distillation_loss` beside the loss of the labels.
     """
 
-    def __init__(
-        self, *args: Any, head_learning_rate: float, teacher: Any = None, distillation: float = 1.0, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.teacher = teacher.eval().to(self.args.device) if teacher is not None else None
-        self.distillation = distillation
         self.args.remove_unused_columns = False  # examples are records, not columns
         self.model_accepts_loss_kwargs = False  # the loss is a mean: accumulation must divide it
         self.head_learning_rate = head_learning_rate
@@ -41,6 +35,20 @@ class ScoringTrainer(Trainer):
         optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
         self.optimizer = optimizer
         return optimizer
+
+
+class ScoringTrainer(ReetTrainer):
+    """A `Trainer` for `ReetForTokenScoring` and its subclasses.
+
+    Args:
+        teacher: A larger trained scorer whose states and logits are targets as well.
+        distillation: Weight of `distillation_loss` beside the loss of the labels.
+    """
+
+    def __init__(self, *args: Any, teacher: Any = None, distillation: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.teacher = teacher.eval().to(self.args.device) if teacher is not None else None
+        self.distillation = distillation
 
     def compute_loss(
         self,

@@ -1,0 +1,1 @@
+"""Training and use of the entity–fact extractor."""

@@ -1,0 +1,209 @@
+"""Entities and facts of a conversation from its cached token states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..conversation import Conversation
+from ..modeling.extraction_head import Words
+from ..records import EntityMention, Span, Statement
+from ..windows import TokenTable, plan_windows, special_frame
+from .decoding import best_spans
+from .examples import WindowWords, padded_rows
+
+THRESHOLD = 0.4  # chance above which an entity is found
+FACT_THRESHOLD = 0.3
+KINDS = ("named", "nominal")  # the kinds of mention that a conversation's entities have
+FACT_KIND = "clause"
+BATCH = 16  # windows
+
+
+@dataclass(frozen=True)
+class WordSpan:
+    """A span of words of a window, both ends included, with its channel and the chance of it."""
+
+    first: int
+    last: int
+    channel: int
+    chance: float
+
+
+def decode(logits: torch.Tensor, threshold: float = THRESHOLD) -> list[WordSpan]:
+    """The spans of a window that are likelier than `threshold` and together likeliest, none overlapping another.
+
+    Args:
+        logits: By first word, width and channel, of shape `(words, widths, channels)`.
+        threshold: In (0, 1). A span counts by how far its log-odds are above it.
+    """
+    best, channels = logits.max(-1)
+    border = float(np.log(threshold / (1 - threshold)))
+    starts, widths = (best > border).nonzero(as_tuple=True)
+    values = best[starts, widths].tolist()
+    kinds = channels[starts, widths].tolist()
+    spans = [(start, start + width + 1) for start, width in zip(starts.tolist(), widths.tolist(), strict=True)]
+    return [
+        WordSpan(spans[n][0], spans[n][1] - 1, kinds[n], 1.0 / (1.0 + float(np.exp(-values[n]))))
+        for n in best_spans(spans, [value - border for value in values])
+    ]
+
+
+@dataclass
+class Findings:
+    """What was found in a conversation so far.
+
+    Attributes:
+        windows: First token of each window, its mentions and its statements.
+        settled: Tokens of the windows that no later message changes.
+    """
+
+    windows: list[tuple[int, list[EntityMention], list[Statement]]] = field(default_factory=list)
+    settled: int = 0
+
+    @property
+    def mentions(self) -> list[EntityMention]:
+        """All mentions in the order of the text."""
+        return [mention for _, mentions, _ in self.windows for mention in mentions]
+
+    @property
+    def statements(self) -> list[Statement]:
+        """All statements in the order of the text."""
+        return [statement for _, _, statements in self.windows for statement in statements]
+
+
+class ReetExtractor:
+    """Finds entities and facts with a trained head.
+
+    Args:
+        model: A `ReetForCompression` or `ReetForEntityExtraction` with an extraction head.
+        tokenizer: Its fast tokenizer.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any) -> None:
+        self.model, self.config = model, model.config
+        before, after = special_frame(tokenizer)
+        self.capacity = model.config.window_tokens - len(before) - len(after)
+        kinds = list(model.config.mention_kinds)
+        self.types = [name for _, name in model.config.channels]
+        self.channels = {
+            kind: [n for n, (number, _) in enumerate(model.config.channels) if number == kinds.index(kind)]
+            for kind in KINDS
+        }
+        self.fact_kind = model.config.fact_kinds.index(FACT_KIND)
+
+    @torch.inference_mode()
+    def extract(self, conversation: Conversation, scored: Any, before: Findings | None = None) -> Findings:
+        """What is found in a conversation; of what was found `before` in its beginning, settled windows stay.
+
+        Args:
+            conversation: The messages.
+            scored: Their `scoring.scorer.ScorerState`, whose token states are read, no text is encoded again.
+            before: What this returned for a beginning of the conversation.
+        """
+        before = before or Findings()
+        table: TokenTable = scored.table
+        found = [window for window in before.windows if window[0] < before.settled]
+        windows = plan_windows(table.units, self.capacity, before.settled)
+        for first in range(0, len(windows), BATCH):
+            batch = windows[first : first + BATCH]
+            read = self._batch(conversation, table, scored.index.states, batch)
+            found.extend((start, *own) for (start, _), own in zip(batch, read, strict=True))
+        return Findings(found, scored.closed)
+
+    def _batch(
+        self, conversation: Conversation, table: TokenTable, states: torch.Tensor, windows: Sequence[tuple[int, int]]
+    ) -> list[tuple[list[EntityMention], list[Statement]]]:
+        parts = [table.only(slice(*window)) for window in windows]
+        read = [_Window(part) for part in parts]
+        device = states.device
+        columns = [
+            padded_rows([getattr(window.words, name) for window in read], fill).to(device)
+            for name, fill in (("first", -1), ("last", 0), ("shapes", 0), ("units", -1))
+        ]
+        first, last, shapes, units = columns
+        mask = first >= 0
+        words = Words(first.clamp(min=0), last, shapes, units, mask)
+        inputs = torch.nn.utils.rnn.pad_sequence([states[a:b] for a, b in windows], batch_first=True)
+        known = self.model.extractor.read(inputs, words)
+        logits = self.model.extractor.entities(known, mask).float().cpu()
+        found = [self._entities(window, logits[place, : len(window)]) for place, window in enumerate(read)]
+        subjects = padded_rows([np.array([(s.first, s.last) for _, s in own]).reshape(-1, 2) for own in found], -1)
+        said: list[list[Statement]] = [[] for _ in read]
+        if subjects.shape[1]:
+            kinds = torch.full((len(read),), self.fact_kind, device=device)
+            facts = self.model.extractor.facts(known, words, subjects.clamp(min=0).to(device), kinds).float().cpu()
+            for place, window in enumerate(read):
+                said[place] = _statements(conversation, window, [s for _, s in found[place]], facts[place])
+        results = []
+        for window, own, statements in zip(read, found, said, strict=True):
+            mentions = []
+            for kind, span in own:
+                where = window.span(span.first, span.last)
+                text = conversation.messages[where.message].text[where.start : where.end]
+                mentions.append(
+                    EntityMention(
+                        text, self.types[span.channel], kind, where.message, where.start, where.end, span.chance
+                    )
+                )
+            results.append((sorted(mentions, key=lambda m: (m.message, m.start, m.end)), statements))
+        return results
+
+    def _entities(self, window: _Window, logits: torch.Tensor) -> list[tuple[str, WordSpan]]:
+        """Mentions of each kind, those of one kind without overlap, no span as two kinds."""
+        found: dict[tuple[int, int], tuple[str, WordSpan]] = {}
+        logits = window.inside(logits)
+        for kind in KINDS:
+            own = self.channels[kind]
+            for span in decode(logits[..., own]):
+                known = found.get((span.first, span.last))
+                if known is None or known[1].chance < span.chance:
+                    found[span.first, span.last] = (
+                        kind,
+                        WordSpan(span.first, span.last, own[span.channel], span.chance),
+                    )
+        return [found[place] for place in sorted(found)]
+
+
+class _Window:
+    """Words of a window and where in the conversation they stand."""
+
+    def __init__(self, table: TokenTable) -> None:
+        self.words = WindowWords.of(table)
+        self.messages = table.messages[self.words.first]
+        self.starts, self.ends = table.starts[self.words.first], table.ends[self.words.last]
+        # words of speaker labels stand nowhere; no span crosses them
+        self.segments = np.cumsum(np.diff(self.messages * 2 + (self.starts < 0), prepend=-1) != 0)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def span(self, first: int, last: int) -> Span:
+        """The characters of words `first` to `last`."""
+        return Span(int(self.messages[first]), int(self.starts[first]), int(self.ends[last]))
+
+    def inside(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits `(words, widths, ...)` with the lowest number for spans that are not text of one message."""
+        widths = logits.shape[1]
+        last = np.minimum(np.arange(len(self))[:, None] + np.arange(widths), len(self) - 1)
+        allowed = (self.segments[last] == self.segments[:, None]) & (self.starts >= 0)[:, None]
+        mask = torch.from_numpy(~allowed).reshape(*allowed.shape, *(1,) * (logits.dim() - 2))
+        return logits.masked_fill(mask, torch.finfo(logits.dtype).min)
+
+
+def _statements(
+    conversation: Conversation, window: _Window, subjects: Sequence[WordSpan], logits: torch.Tensor
+) -> list[Statement]:
+    """What is said of each subject, in the order of the text."""
+    found = []
+    for number, subject in enumerate(subjects):
+        own = window.inside(logits[number, : len(window)]).unsqueeze(-1)
+        for span in decode(own, FACT_THRESHOLD):
+            where, of = window.span(span.first, span.last), window.span(subject.first, subject.last)
+            if where.message == of.message:
+                text = conversation.messages[where.message].text[where.start : where.end]
+                found.append(Statement(of, text, where.message, where.start, where.end, span.chance))
+    return sorted(found, key=lambda s: (s.message, s.start, s.end, s.subject))

@@ -1,0 +1,327 @@
+"""What a conversation has said of its entities, and which of it still holds.
+
+A ledger is a fold over messages: what it says depends on them and their order alone, so one that grew message by
+message equals one made at once. Sources are only ever added. A fact whose text holds values (a date, a number, an
+identifier …) has an *attribute*; a later value of the same attribute closes the earlier one, which stays with its place
+and with what closed it. A correction ("no, the 14th", "actually …") closes what has values of the same kinds and was
+said last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import regex
+
+from .errors import ReetError
+from .lexicon import WORD, word_identity
+from .mentions import typed_spans
+from .records import EntityMention, Fact, Mention, Span, Statement
+from .references import LITERAL, Known, name_key, referring_spans, refers_only, resolve
+from .segmentation import sentences
+
+SCHEMA_VERSION = 1
+_CORRECTION = regex.compile(
+    r"\b(?:actually|instead|rather|correction|i meant|i mean|scratch that|make (?:it|that)|change(?:d)? (?:it|that|to)"
+    r"|(?:moved|postponed|rescheduled|updated) to|not .{1,40}? but)\b|^\s*(?:no|sorry|wait|oh)\b[ ,.:]",
+    regex.IGNORECASE,
+)
+_CHANGE_WORDS = """
+actually instead rather correction meant mean now no sorry wait new newly updated update changed change moved move
+postponed rescheduled still also currently make made set again
+"""
+CHANGES = frozenset(word_identity(word) for word in _CHANGE_WORDS.split())
+Attribute = tuple[tuple[int, ...], tuple[str, ...]]  # what is said, as word identities; the kinds of its values
+
+
+@dataclass
+class Entry:
+    """A fact of a ledger.
+
+    Attributes:
+        entity: Number of its entity.
+        text: As it was first said.
+        score: The highest of its statements.
+        sources: Where it was said, in order.
+        attribute: Which facts it competes with, of the same entity; `None` if it has no value.
+        closed: Number of the fact that took its place.
+        closed_in: Message in which that was said.
+    """
+
+    entity: int
+    text: str
+    score: float
+    sources: list[Span]
+    attribute: Attribute | None = None
+    closed: int | None = None
+    closed_in: int | None = None
+
+    @property
+    def current(self) -> bool:
+        """Whether it still holds."""
+        return self.closed is None
+
+
+@dataclass
+class Ledger:
+    """Entities and facts of the messages so far.
+
+    Attributes:
+        entities: In the order of their first mention; numbers in facts and in JSON are places here.
+        facts: In the order in which they were first said.
+        messages: How many messages were added.
+    """
+
+    entities: list[Known] = field(default_factory=list)
+    facts: list[Entry] = field(default_factory=list)
+    messages: int = 0
+    _called: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
+    _mentions: int = 0
+
+    def __post_init__(self) -> None:
+        for number, known in enumerate(self.entities):
+            self._mentions += len(known.mentions)
+            for name in known.names:
+                self._call(number, name)
+
+    def add(
+        self, text: str, mentions: Iterable[Mention | EntityMention] = (), statements: Iterable[Statement] = ()
+    ) -> None:
+        """The next message.
+
+        Args:
+            text: Of the message.
+            mentions: What extraction found in it; constraints and what overlaps an earlier one are passed over.
+            statements: What it says of them; the subject may be a mention, or any span of the message.
+
+        Raises:
+            ReetError: If a mention or statement is not of this message or its text does not stand there. Then nothing
+                was added.
+        """
+        found = sorted((m for m in mentions if m.type != "CONSTRAINT"), key=lambda m: (m.start, -m.end))
+        said = sorted(statements, key=lambda s: (s.start, s.end))
+        items: list[Mention | EntityMention | Statement] = [*found, *said]
+        for item in items:
+            if item.message != self.messages or text[item.start : item.end] != item.text or not item.text:
+                raise ReetError(
+                    f"`{type(item).__name__.lower()}s` must be verbatim spans of message {self.messages}, got "
+                    f"{item.text!r} for characters {item.start} to {item.end} of message {item.message}."
+                )
+        places = self._mention(text, found, said)
+        corrected = [(start, end) for start, end in sentences(text) if _CORRECTION.search(text, start, end)]
+        for statement in said:
+            correcting = any(start <= statement.start < end for start, end in corrected)
+            self._state(statement, places[(statement.subject.start, statement.subject.end)], correcting)
+        for start, end in corrected:
+            self._correct(text, start, end, said)
+        self.messages += 1
+
+    def current(self) -> list[Entry]:
+        """The facts that still hold."""
+        return [fact for fact in self.facts if fact.current]
+
+    def references(self, entity: int) -> int:
+        """In how many messages after its first an entity was mentioned."""
+        return len({span.message for span in self.entities[entity].mentions}) - 1
+
+    def as_facts(self) -> dict[str, tuple[Fact, ...]]:
+        """All facts by the name of their entity, the superseded ones marked, each at its last source."""
+        found: dict[str, list[Fact]] = {}
+        for entry in self.facts:
+            place = entry.sources[-1]
+            fact = Fact(entry.text, place.message, place.start, place.end, entry.current)
+            found.setdefault(self.entities[entry.entity].name, []).append(fact)
+        return {name: tuple(facts) for name, facts in found.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The ledger as plain JSON types."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "messages": self.messages,
+            "entities": [
+                {
+                    "type": known.type,
+                    "names": list(known.names),
+                    "mentions": [_place(span) for span in known.mentions],
+                    "last": known.last,
+                }
+                for known in self.entities
+            ],
+            "facts": [
+                {
+                    "entity": fact.entity,
+                    "text": fact.text,
+                    "score": fact.score,
+                    "sources": [_place(span) for span in fact.sources],
+                    "attribute": None if fact.attribute is None else [list(part) for part in fact.attribute],
+                    "closed": fact.closed,
+                    "closed_in": fact.closed_in,
+                }
+                for fact in self.facts
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Ledger:
+        """The ledger that `to_dict` wrote.
+
+        Raises:
+            ReetError: If `data` has another `schema_version`.
+        """
+        version = data.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ReetError(
+                f"`data` must be a ledger of schema_version {SCHEMA_VERSION}, got {version!r}; "
+                "read it with the version of reet-hf that wrote it."
+            )
+        entities = [
+            Known(e["type"], list(e["names"]), [Span(*span) for span in e["mentions"]], e["last"])
+            for e in data["entities"]
+        ]
+        facts = [
+            Entry(
+                entity=fact["entity"],
+                text=fact["text"],
+                score=fact["score"],
+                sources=[Span(*span) for span in fact["sources"]],
+                attribute=_attribute(fact["attribute"]),
+                closed=fact["closed"],
+                closed_in=fact["closed_in"],
+            )
+            for fact in data["facts"]
+        ]
+        return cls(entities, facts, data["messages"])
+
+    def _mention(
+        self, text: str, mentions: Sequence[Mention | EntityMention], statements: Sequence[Statement]
+    ) -> dict[tuple[int, int], int]:
+        """Entity of each mention and subject of the message, all of them entered in the order of the text."""
+        kinds = {(m.start, m.end): m.type for m in reversed(mentions)}
+        for start, end in ((s.subject.start, s.subject.end) for s in statements):
+            kinds.setdefault((start, end), "OTHER")
+        taken = sorted(kinds)
+        for start, end in referring_spans(text):
+            if not any(start < b and a < end for a, b in taken):
+                kinds[start, end] = ""
+        places: dict[tuple[int, int], int] = {}
+        for start, end in sorted(kinds, key=lambda place: (place[0], -place[1])):
+            number = self._entity(Span(self.messages, start, end), text[start:end], kinds[start, end])
+            if number is not None:
+                places[start, end] = number
+        return places
+
+    def _entity(self, place: Span, text: str, kind: str) -> int | None:
+        """The entity of a mention, entered; `None` for a pronoun that stands for nothing known."""
+        number = resolve(text, kind, self.entities, self._called)
+        if number is None:
+            if kind == "":
+                return None
+            number = len(self.entities)
+            self.entities.append(Known(kind, [text]))
+            self._call(number, text)
+        known = self.entities[number]
+        if known.type in ("OTHER", "NAME") and kind not in ("", "OTHER", "NAME"):
+            known.type = kind
+        if not refers_only(text) and text not in known.names:
+            known.names.append(text)
+            self._call(number, text)
+        known.mentions.append(place)
+        self._mentions += 1
+        known.last = self._mentions
+        return number
+
+    def _call(self, number: int, name: str) -> None:
+        own = self._called.setdefault(name_key(name), [])
+        if number not in own:
+            own.append(number)
+
+    def _state(self, statement: Statement, entity: int, correcting: bool) -> None:
+        place = Span(statement.message, statement.start, statement.end)
+        attribute = attribute_of(statement.text)
+        for fact in self.facts:
+            if fact.current and fact.entity == entity and _same(fact, statement.text, attribute):
+                fact.sources.append(place)
+                fact.score = max(fact.score, statement.score)
+                return
+        closed = [n for n, f in enumerate(self.facts) if _competes(f, entity, attribute)]
+        if correcting and not closed and attribute is not None:
+            closed = self._last_of(attribute[1], entity)
+            if closed:
+                attribute = self.facts[closed[0]].attribute
+        self._enter(Entry(entity, statement.text, statement.score, [place], attribute), closed)
+
+    def _correct(self, text: str, start: int, end: int, statements: Sequence[Statement]) -> None:
+        """A corrected value that no statement holds takes the place of the last one of its kind."""
+        for kind, first, last in typed_spans(text[start:end]):
+            first, last = first + start, last + start
+            covered = any(s.start < last and first < s.end for s in statements)
+            if kind not in LITERAL or covered or _denied(text, start, first):
+                continue
+            closed = self._last_of((kind,), None)
+            if closed:
+                before = self.facts[closed[0]]
+                if values_of(before.text) == values_of(text[first:last]):
+                    continue
+                place = Span(self.messages, first, last)
+                self._enter(Entry(before.entity, text[first:last], before.score, [place], before.attribute), closed)
+
+    def _last_of(self, kinds: tuple[str, ...], entity: int | None) -> list[int]:
+        """The current fact with values of these kinds that was said last, of the entity if it has one."""
+        alike = [n for n, f in enumerate(self.facts) if f.current and f.attribute and f.attribute[1] == kinds]
+        own = [n for n in alike if self.facts[n].entity == entity]
+        return sorted(own or alike, key=lambda n: self.facts[n].sources[-1])[-1:]
+
+    def _enter(self, fact: Entry, closed: Sequence[int]) -> None:
+        for number in closed:
+            self.facts[number].closed, self.facts[number].closed_in = len(self.facts), self.messages
+        # one current value per attribute, also of an entity that takes over what was said of another
+        for other in self.facts:
+            if other.closed is None and fact.attribute is not None and _competes(other, fact.entity, fact.attribute):
+                other.closed, other.closed_in = len(self.facts), self.messages
+        self.facts.append(fact)
+
+
+def attribute_of(text: str) -> Attribute | None:
+    """What a statement gives a value to: its words of weight but those of change, and the kinds of its values."""
+    values = [(kind, start, end) for kind, start, end in typed_spans(text) if kind in LITERAL]
+    if not values:
+        return None
+    words = [
+        word_identity(match.group())
+        for match in WORD.finditer(text)
+        if not any(a < match.end() and match.start() < b for _, a, b in values)
+    ]
+    return tuple(sorted({word for word in words if word} - CHANGES)), tuple(kind for kind, _, _ in values)
+
+
+def _attribute(said: Sequence[Sequence[Any]] | None) -> Attribute | None:
+    return None if said is None else (tuple(said[0]), tuple(said[1]))
+
+
+def values_of(text: str) -> tuple[str, ...]:
+    """The values in a text, without case and white space."""
+    return tuple(
+        "".join(text[start:end].casefold().split()) for kind, start, end in typed_spans(text) if kind in LITERAL
+    )
+
+
+def _same(fact: Entry, text: str, attribute: Attribute | None) -> bool:
+    """Whether a statement repeats a fact: its attribute and value, or its words."""
+    if attribute is not None:
+        return fact.attribute == attribute and values_of(fact.text) == values_of(text)
+    return " ".join(fact.text.casefold().split()) == " ".join(text.casefold().split())
+
+
+def _competes(fact: Entry, entity: int, attribute: Attribute | None) -> bool:
+    return fact.current and attribute is not None and fact.entity == entity and fact.attribute == attribute
+
+
+def _denied(text: str, start: int, place: int) -> bool:
+    """Whether the value at `place` is what a correction takes back: "not the 12th but the 14th"."""
+    return regex.search(r"\b(?:not|isn['’]t|than)\s+(?:\w+\s+){0,2}$", text[start:place], regex.IGNORECASE) is not None
+
+
+def _place(span: Span) -> list[int]:
+    return [span.message, span.start, span.end]

@@ -1,0 +1,165 @@
+"""Which entity a mention refers to: the same name, a part of it, its initials, a pronoun, "the one from before".
+
+Rules in the order of how sure they are, as in multi-pass coreference (Lee et al., Computational Linguistics 39:4,
+2013); what several entities would fit goes to the one that was mentioned last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import regex
+
+from .lexicon import FUNCTION_WORDS, WORD
+from .records import Span
+
+UNTYPED = frozenset({"OTHER", "NAME", ""})
+LITERAL = frozenset({"DATE", "NUMBER", "IDENTIFIER", "URL", "EMAIL", "PATH"})  # only ever the same by their text
+_PRONOUNS = (
+    ("he him his himself she her hers herself", {"PERSON"}),
+    ("they them their theirs themselves", {"PERSON", "ORGANIZATION"}),
+    ("it its itself", {"ORGANIZATION", "LOCATION", "EVENT", "WORK", "PRODUCT"}),
+    ("there", {"LOCATION"}),
+)
+PRONOUNS = {word: frozenset(types) for words, types in _PRONOUNS for word in words.split()}
+_TYPE_NOUNS = {
+    "PERSON": "man woman person guy girl boy lady author writer doctor teacher singer actor president manager customer",
+    "ORGANIZATION": "company firm organization organisation agency bank university school team party band airline",
+    "LOCATION": "city town country place village hotel restaurant station airport river island street building venue",
+    "EVENT": "event meeting conference war concert election festival ceremony match game appointment interview",
+    "WORK": "book film movie song album novel poem play paper article show series report",
+    "PRODUCT": "product device car phone software app tool model machine plane ship",
+}
+TYPE_NOUNS = {noun: kind for kind, nouns in _TYPE_NOUNS.items() for noun in nouns.split()}
+_DETERMINERS = r"(?:the|this|that|these|those|a|an|my|your|his|her|its|our|their)"
+_LEADING = regex.compile(rf"^(?:{_DETERMINERS}\s+)+", regex.IGNORECASE)
+_POSSESSIVE = regex.compile(r"['’]s?$")
+_EARLIER = regex.compile(
+    r"\bthe (?:other|previous|earlier|former|first) one\b|\bthe one (?:from )?(?:before|earlier)\b|\bthe former\b",
+    regex.IGNORECASE,
+)
+_REFERRING = regex.compile(
+    rf"\b(?:{'|'.join(PRONOUNS)})\b|\b(?:the|this|that) (?:{'|'.join(TYPE_NOUNS)})\b|{_EARLIER.pattern}",
+    regex.IGNORECASE,
+)
+_SMALL = frozenset({"of", "the", "and", "for", "in", "de", "du", "la"})
+
+
+@dataclass
+class Known:
+    """An entity of a ledger.
+
+    Attributes:
+        type: Of its mentions, the first that says more than `OTHER`.
+        names: The texts it was called by, each once, as they were first written; pronouns are none.
+        mentions: Where, in order, pronouns included.
+        last: Place of the last one among all mentions of the ledger.
+    """
+
+    type: str
+    names: list[str] = field(default_factory=list)
+    mentions: list[Span] = field(default_factory=list)
+    last: int = 0
+
+    @property
+    def name(self) -> str:
+        """The first of its longest names, articles and the like not counted."""
+        return max(self.names, key=lambda name: len(name_key(name)))
+
+
+def referring_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Characters of pronouns and descriptions that stand for something mentioned before."""
+    for match in _REFERRING.finditer(text):
+        yield match.start(), match.end()
+
+
+@lru_cache(maxsize=1 << 16)
+def name_key(text: str) -> str:
+    """What two writings of one name have in common: no case, article, possessive or punctuation."""
+    bare = _POSSESSIVE.sub("", _LEADING.sub("", text.strip()))
+    return " ".join(match.group().casefold() for match in WORD.finditer(bare))
+
+
+def refers_only(text: str) -> bool:
+    """Whether a mention names nothing itself."""
+    return _REFERRING.fullmatch(text.strip()) is not None
+
+
+def resolve(text: str, kind: str, known: Sequence[Known], called: Mapping[str, Sequence[int]]) -> int | None:
+    """The number of the entity that a mention refers to; `None` if it is a new one.
+
+    Args:
+        text: Of the mention.
+        kind: Its type.
+        known: Entities by number.
+        called: Numbers of the entities that have a name of each `name_key`.
+    """
+    key = name_key(text)
+    same = [number for number in called.get(key, ()) if key]
+    if kind in LITERAL:
+        return _latest(known, (number for number in same if known[number].type == kind))
+    word, everything = text.strip().lower(), range(len(known))
+    if word in PRONOUNS:
+        return _latest(known, (number for number in everything if known[number].type in PRONOUNS[word]))
+    if _EARLIER.fullmatch(text.strip()):
+        return _before_the_last(known)
+    found = _latest(known, (number for number in same if _fits(known[number].type, kind)))
+    if found is not None or not key:
+        return found
+    noun = key.split()[-1]
+    if noun in TYPE_NOUNS and _LEADING.match(text.strip()):
+        named = [n for n in everything if any(noun in name_key(name).split() for name in known[n].names)]
+        if named or not refers_only(text):
+            return _latest(known, named)
+        return _latest(known, (number for number in everything if known[number].type == TYPE_NOUNS[noun]))
+    if not text.strip()[:1].isupper():
+        return None
+    alike = [number for number in everything if _fits(known[number].type, kind)]
+    return _latest(known, (number for number in alike if _alike(text, key, known[number].names)))
+
+
+def _latest(known: Sequence[Known], numbers: Iterable[int]) -> int | None:
+    return max(numbers, key=lambda number: known[number].last, default=None)
+
+
+def _alike(text: str, key: str, names: Sequence[str]) -> bool:
+    return any(_part(key, name) or _initials(text, name) or _initials(name, text) for name in names)
+
+
+def _fits(one: str, other: str) -> bool:
+    return one == other or ((one in UNTYPED or other in UNTYPED) and not {one, other} & LITERAL)
+
+
+def _before_the_last(known: Sequence[Known]) -> int | None:
+    """Of the entities of the last one's type, the one mentioned before it; the only one there is, if so."""
+    things = [number for number in range(len(known)) if known[number].type not in LITERAL]
+    last = _latest(known, things)
+    if last is None:
+        return None
+    other = _latest(known, (number for number in things if number != last and known[number].type == known[last].type))
+    return last if other is None else other
+
+
+def _initials(short: str, name: str) -> bool:
+    """Whether `short` is the initials of `name`: at least two, all its words of weight."""
+    letters = short.replace(".", "").strip()
+    words = [word for word in WORD.findall(name) if word.lower() not in _SMALL]
+    return (
+        2 <= len(letters) <= 6
+        and letters.isupper()
+        and len(words) == len(letters)
+        and all(word[0].isupper() for word in words)
+        and "".join(word[0] for word in words) == letters
+    )
+
+
+def _part(key: str, name: str) -> bool:
+    """Whether one is the other's beginning or end, in whole words that are no function words."""
+    one, other = key.split(), name_key(name).split()
+    if len(one) > len(other):
+        one, other = other, one
+    if not one or len(one) == len(other) or all(word in FUNCTION_WORDS or len(word) < 3 for word in one):
+        return False
+    return other[: len(one)] == one or other[-len(one) :] == one
