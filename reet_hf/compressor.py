@@ -15,7 +15,6 @@ from .conversation import Conversation, Message, Request, parse_request
 from .errors import ReetError
 from .facts import choose_facts, sources_of, weighted
 from .formats import formatted, make_records
-from .ledger import Ledger
 from .mentions import find_mentions, message_mentions
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, known_entities, make_receipt
@@ -99,14 +98,29 @@ class Compressor:
             TypeError: For an unknown option.
         """
         request = inputs if isinstance(inputs, Request) else parse_request(inputs)
-        chosen = Options(**options)
+        chosen = self.options(**options)
         return self.select(self.encode(request.conversation), request.query, request.history, chosen)
 
     def compress_turn(
         self, state: State, query: str | None, history: Sequence[Turn] = (), **options: Any
     ) -> Compressed:
         """An encoded conversation compressed for one query."""
-        return self.select(state, query, history, Options(**options))
+        return self.select(state, query, history, self.options(**options))
+
+    def options(self, **options: Any) -> Options:
+        """Options of one compression by this compressor, checked before anything is computed.
+
+        Raises:
+            ReetError: If one cannot be honoured, or facts are asked for and there is no extractor.
+            TypeError: For an unknown option.
+        """
+        chosen = Options(**options)
+        if chosen.strategy == "facts" and self.extractor is None:
+            raise ReetError(
+                "`strategy` 'facts' needs a checkpoint with an extraction head, which this one has not; "
+                "use strategy='extractive'."
+            )
+        return chosen
 
     def extract(
         self, state: State, query: str | None = None, history: Sequence[Turn] = (), output_format: str = "json"
@@ -118,9 +132,9 @@ class Compressor:
         Raises:
             ReetError: Without an extractor, or for another format.
         """
-        ledger = self._ledger(state)
-        if ledger is None:
+        if self.extractor is None:
             raise ReetError("`extract` needs a checkpoint with an extraction head, which this one has not.")
+        ledger = ledger_of(state)
         statements = list(state.found.statements)
         if query is not None and statements:
             scores = self.scorer.score(state.scored, query, history)
@@ -192,7 +206,7 @@ class Compressor:
         self, state: State, spans: list[Span], pieces: tuple[Piece, ...], counter: TokenCounter, tokens: TokenCounts
     ) -> Compressed:
         conversation = state.conversation
-        ledger = self._ledger(state)
+        ledger = ledger_of(state) if self.extractor is not None else None
         receipt = make_receipt(conversation, accountable(state), spans, ledger)
         return Compressed(
             text=render_text(conversation, spans),
@@ -204,44 +218,29 @@ class Compressor:
             receipt=receipt,
         )
 
-    def _ledger(self, state: State) -> Ledger | None:
-        """The ledger of what was found; `None` without an extractor."""
-        if state.ledger is None and state.found is not None:
-            state.ledger = ledger_of(state)
-        return state.ledger
-
     def _as_facts(
         self, state: State, scores: TokenScores, counter: TokenCounter, tokens: TokenCounts, options: Options
     ) -> Compressed:
         """The lines of the ledger that fit, those of most worth for the query first."""
-        ledger = self._ledger(state)
-        if ledger is None:
-            raise ReetError(
-                "`strategy` 'facts' needs a checkpoint with an extraction head, which this one has not; "
-                "use strategy='extractive'."
-            )
+        ledger = ledger_of(state)
         places = [fact.sources[-1] for fact in ledger.facts]
-        worth = weighted(ledger, pool(scores, span_array(places)).tolist())
-        if options.threshold is not None:
-            worth = [value if value >= options.threshold else -1.0 for value in worth]
+        pooled = pool(scores, span_array(places))
+        chances = pooled if scores.chances is not None else chance(pooled)
+        worth = weighted(ledger, np.where(chances >= (options.threshold or 0.0), chances, 0.0).tolist())
 
         def as_messages(text: str) -> list[dict[str, Any]]:
             return [{"role": "user", "content": text}]
 
         chat = counter.chat if state.conversation.form == "messages" else None
-        lines = choose_facts(
-            ledger,
-            worth,
-            tokens.budget,
-            counter.count if chat is None else lambda text: chat(as_messages(text)),
-        )
+        count = counter.count if chat is None else lambda text: chat(as_messages(text))
+        lines = choose_facts(ledger, worth, tokens.budget, count)
         kept = sources_of(ledger, lines.facts)
-        chances = {place: min(value, 1.0) for place, value in zip(places, worth, strict=True)}
+        importance = dict(zip(places, chances.tolist(), strict=True))
         receipt = make_receipt(state.conversation, accountable(state), kept, ledger)
         return Compressed(
             text=lines.text,
             messages=tuple(as_messages(lines.text)) if lines.text else (),
-            pieces=tuple(Piece(span.message, span.start, span.end, chances[span]) for span in kept),
+            pieces=tuple(Piece(span.message, span.start, span.end, importance[span]) for span in kept),
             tokens=TokenCounts(tokens.original, lines.tokens, tokens.budget),
             entities=known_entities(ledger, receipt.kept),
             facts=ledger.as_facts(),

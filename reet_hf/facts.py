@@ -45,7 +45,7 @@ def weighted(ledger: Ledger, importance: Sequence[float]) -> list[float]:
 
     Args:
         ledger: With its facts.
-        importance: Of each of them.
+        importance: Of each of them, at least 0.
     """
     return [
         value * (1.0 + REFERENCE_WEIGHT * max(ledger.references(fact.entity), 0))
@@ -54,7 +54,9 @@ def weighted(ledger: Ledger, importance: Sequence[float]) -> list[float]:
 
 
 def choose_facts(ledger: Ledger, worth: Sequence[float], limit: int, count: Callable[[str], int]) -> FactLines:
-    """The current facts of most worth whose lines have at most `limit` tokens; what was superseded is never shown.
+    """The current facts of most worth whose lines have at most `limit` tokens.
+
+    What was superseded is never shown, nor what is worth nothing.
 
     Args:
         ledger: With its facts.
@@ -62,7 +64,9 @@ def choose_facts(ledger: Ledger, worth: Sequence[float], limit: int, count: Call
         limit: Tokens.
         count: Exact tokens of a text.
     """
-    order = sorted((n for n, fact in enumerate(ledger.facts) if fact.current), key=lambda n: (-worth[n], n))
+    order = sorted(
+        (n for n, fact in enumerate(ledger.facts) if fact.current and worth[n] > 0), key=lambda n: (-worth[n], n)
+    )
 
     def tokens(chosen: Sequence[int]) -> int:
         return count(render_facts(ledger, chosen)) if chosen else 0

@@ -54,7 +54,7 @@ def load_records(text: str) -> dict[str, Any]:
         raise ReetError(f"`text` must have schema_version {SCHEMA_VERSION}, got {version!r}.")
     for heading, fields in (("entities", _ENTITY), ("facts", _FACT)):
         for number, item in enumerate(records.get(heading) or ()):
-            if set(item) != set(fields):
+            if not isinstance(item, dict) or set(item) != set(fields):
                 raise ReetError(
                     f"`text` must have the fields {', '.join(fields)} in {heading}[{number}], got {item!r}."
                 )
@@ -83,15 +83,20 @@ def as_markdown(records: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def formatted(records: dict[str, Any], output_format: str) -> Any:
-    """`records` in one of `FORMATS`.
+def checked_format(name: str) -> str:
+    """The name of a format.
 
     Raises:
-        ReetError: For another format.
+        ReetError: If it is not in `FORMATS`.
     """
-    if output_format not in FORMATS:
-        raise ReetError(f"`output_format` must be one of {', '.join(FORMATS)}, got {output_format!r}.")
-    if output_format == "records":
+    if name not in FORMATS:
+        raise ReetError(f"`output_format` must be one of {', '.join(FORMATS)}, got {name!r}.")
+    return name
+
+
+def formatted(records: dict[str, Any], output_format: str) -> Any:
+    """`records` in one of `FORMATS`; see `checked_format`."""
+    if checked_format(output_format) == "records":
         return records
     writers = {"json": facts_by_entity, "linear": as_linear, "markdown": as_markdown}
     return writers[output_format](records)

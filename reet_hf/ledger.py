@@ -77,12 +77,10 @@ class Ledger:
     entities: list[Known] = field(default_factory=list)
     facts: list[Entry] = field(default_factory=list)
     messages: int = 0
-    _called: dict[str, list[int]] = field(default_factory=dict, repr=False, compare=False)
-    _mentions: int = 0
+    _called: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for number, known in enumerate(self.entities):
-            self._mentions += len(known.mentions)
             for name in known.names:
                 self._call(number, name)
 
@@ -93,7 +91,7 @@ class Ledger:
 
         Args:
             text: Of the message.
-            mentions: What extraction found in it; constraints and what overlaps an earlier one are passed over.
+            mentions: What extraction found in it; constraints are passed over.
             statements: What it says of them; the subject may be a mention, or any span of the message.
 
         Raises:
@@ -104,10 +102,18 @@ class Ledger:
         said = sorted(statements, key=lambda s: (s.start, s.end))
         items: list[Mention | EntityMention | Statement] = [*found, *said]
         for item in items:
+            heading = "statements" if isinstance(item, Statement) else "mentions"
             if item.message != self.messages or text[item.start : item.end] != item.text or not item.text:
                 raise ReetError(
-                    f"`{type(item).__name__.lower()}s` must be verbatim spans of message {self.messages}, got "
+                    f"`{heading}` must be verbatim spans of message {self.messages}, got "
                     f"{item.text!r} for characters {item.start} to {item.end} of message {item.message}."
+                )
+        for statement in said:
+            subject = statement.subject
+            if subject.message != self.messages or not text[subject.start : subject.end]:
+                raise ReetError(
+                    f"`statements` must have subjects in message {self.messages}, got characters {subject.start} to "
+                    f"{subject.end} of message {subject.message}."
                 )
         places = self._mention(text, found, said)
         corrected = [(start, end) for start, end in sentences(text) if _CORRECTION.search(text, start, end)]
@@ -145,7 +151,6 @@ class Ledger:
                     "type": known.type,
                     "names": list(known.names),
                     "mentions": [_place(span) for span in known.mentions],
-                    "last": known.last,
                 }
                 for known in self.entities
             ],
@@ -177,8 +182,7 @@ class Ledger:
                 "read it with the version of reet-hf that wrote it."
             )
         entities = [
-            Known(e["type"], list(e["names"]), [Span(*span) for span in e["mentions"]], e["last"])
-            for e in data["entities"]
+            Known(e["type"], list(e["names"]), [Span(*span) for span in e["mentions"]]) for e in data["entities"]
         ]
         facts = [
             Entry(
@@ -228,8 +232,6 @@ class Ledger:
             known.names.append(text)
             self._call(number, text)
         known.mentions.append(place)
-        self._mentions += 1
-        known.last = self._mentions
         return number
 
     def _call(self, number: int, name: str) -> None:
@@ -245,12 +247,11 @@ class Ledger:
                 fact.sources.append(place)
                 fact.score = max(fact.score, statement.score)
                 return
-        closed = [n for n, f in enumerate(self.facts) if _competes(f, entity, attribute)]
-        if correcting and not closed and attribute is not None:
-            closed = self._last_of(attribute[1], entity)
-            if closed:
-                attribute = self.facts[closed[0]].attribute
-        self._enter(Entry(entity, statement.text, statement.score, [place], attribute), closed)
+        corrected: list[int] = []
+        if correcting and attribute is not None and not any(_competes(f, entity, attribute) for f in self.facts):
+            corrected = self._last_of(attribute[1], entity)
+            attribute = self.facts[corrected[0]].attribute if corrected else attribute
+        self._enter(Entry(entity, statement.text, statement.score, [place], attribute), corrected)
 
     def _correct(self, text: str, start: int, end: int, statements: Sequence[Statement]) -> None:
         """A corrected value that no statement holds takes the place of the last one of its kind."""
@@ -273,12 +274,10 @@ class Ledger:
         own = [n for n in alike if self.facts[n].entity == entity]
         return sorted(own or alike, key=lambda n: self.facts[n].sources[-1])[-1:]
 
-    def _enter(self, fact: Entry, closed: Sequence[int]) -> None:
-        for number in closed:
-            self.facts[number].closed, self.facts[number].closed_in = len(self.facts), self.messages
-        # one current value per attribute, also of an entity that takes over what was said of another
-        for other in self.facts:
-            if other.closed is None and fact.attribute is not None and _competes(other, fact.entity, fact.attribute):
+    def _enter(self, fact: Entry, corrected: Sequence[int]) -> None:
+        """A new fact, which closes those it corrects and the one whose attribute it has."""
+        for number, other in enumerate(self.facts):
+            if number in corrected or _competes(other, fact.entity, fact.attribute):
                 other.closed, other.closed_in = len(self.facts), self.messages
         self.facts.append(fact)
 

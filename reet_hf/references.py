@@ -55,13 +55,11 @@ class Known:
         type: Of its mentions, the first that says more than `OTHER`.
         names: The texts it was called by, each once, as they were first written; pronouns are none.
         mentions: Where, in order, pronouns included.
-        last: Place of the last one among all mentions of the ledger.
     """
 
     type: str
     names: list[str] = field(default_factory=list)
     mentions: list[Span] = field(default_factory=list)
-    last: int = 0
 
     @property
     def name(self) -> str:
@@ -121,7 +119,7 @@ def resolve(text: str, kind: str, known: Sequence[Known], called: Mapping[str, S
 
 
 def _latest(known: Sequence[Known], numbers: Iterable[int]) -> int | None:
-    return max(numbers, key=lambda number: known[number].last, default=None)
+    return max(numbers, key=lambda number: known[number].mentions[-1], default=None)
 
 
 def _alike(text: str, key: str, names: Sequence[str]) -> bool:

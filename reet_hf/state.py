@@ -174,7 +174,12 @@ def reported(state: State) -> list[EntityMention]:
 
 
 def ledger_of(state: State) -> Ledger:
-    """The ledger of what was found: by rules what is only ever the same by its text, the rest by the extractor."""
+    """The ledger of what was found: by rules what is only ever the same by its text, the rest by the extractor.
+
+    Made once for as long as no message is added: what is said in an open window can change with what follows.
+    """
+    if state.ledger is not None:
+        return state.ledger
     count = len(state.conversation.messages)
     literal = [mention for mention in state.mentions if mention.type in LITERAL]
     mentions: list[list[Any]] = [[] for _ in range(count)]
@@ -186,6 +191,7 @@ def ledger_of(state: State) -> Ledger:
     ledger = Ledger()
     for message, own, said in zip(state.conversation.messages, mentions, statements, strict=True):
         ledger.add(message.text, own, said)
+    state.ledger = ledger
     return ledger
 
 

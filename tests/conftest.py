@@ -39,6 +39,9 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+SIZES = {"window_tokens": 32, "query_tokens": 24, "history_tokens": 40, "token_dim": 16, "unit_dim": 24}
+
+
 def make_config(vocabulary: int, **options) -> ReetConfig:
     """A configuration small enough to train in a test."""
     encoder = BertConfig(
@@ -49,9 +52,8 @@ def make_config(vocabulary: int, **options) -> ReetConfig:
         intermediate_size=64,
         max_position_embeddings=64,
     )
-    sizes = {"window_tokens": 32, "query_tokens": 24, "history_tokens": 40, "token_dim": 16, "unit_dim": 24}
     parts = {"lexical_match": True, "neighbours": 2, "entity_gate": True, "history_turns": 3}
-    return ReetConfig(encoder_config=encoder, **{**sizes, **parts, **options})
+    return ReetConfig(encoder_config=encoder, **{**SIZES, **parts, **options})
 
 
 CITIES = ["rome", "oslo", "lima", "cairo", "paris", "delhi"]

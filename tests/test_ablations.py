@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, city_rows
+from conftest import ROOT, SIZES, city_rows
 
 from eval import ablations, report
 from eval.ablations import Ablation, Run, comparison
@@ -26,14 +26,7 @@ RECIPE = {
     "encoder": "an/encoder",
     "mixture": {"cities-train": 1},
     "evaluation": {"cities-dev": 1},
-    "model": {
-        "window_tokens": 32,
-        "query_tokens": 24,
-        "history_tokens": 40,
-        "token_dim": 16,
-        "unit_dim": 24,
-        "entity_gate": True,
-    },
+    "model": {**SIZES, "entity_gate": True},
     "head_learning_rate": 5e-3,
     "max_steps": 2,
     "save_strategy": "no",

@@ -44,7 +44,7 @@ CONFIG_KEYS |= {
     "unit_dim",
     "window_tokens",
 }
-CONFIG_KEYS |= {"extraction", "extraction_dim", "span_dim", "entity_words", "fact_words", "mention_kinds", "fact_kinds"}
+CONFIG_KEYS |= {"extraction", "extraction_dim", "span_dim", "entity_words", "fact_words", "channels", "fact_kinds"}
 CONFIG_KEYS |= {"importance_scale", "importance_shift", "prior_scale", "prior_shift"}
 
 Import = tuple[str, bool]  # dotted name of a module, whether it is imported when the importing one is

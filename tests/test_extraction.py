@@ -61,6 +61,20 @@ def city_texts(count: int, seed: int, kind: str = "LOC") -> list[dict]:
     return made
 
 
+def fit(model: torch.nn.Module, files: dict[str, list[dict]], tokenizer) -> None:
+    """Train a small model on every row of the files, many times over."""
+    kinds = model.config.fact_kinds
+    dataset = ExtractionDataset(files, tokenizer, dict.fromkeys(files, 1), fact_kinds=kinds, pack_tokens=320)
+    collator, optimizer = ExtractionCollator(tokenizer), torch.optim.AdamW(model.parameters(), lr=4e-3)
+    for epoch in range(20):
+        dataset.set_epoch(epoch)
+        for number in range(len(dataset)):
+            loss = model(**collator([dataset[number]])).loss
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
 @pytest.fixture(scope="module")
 def model(tokenizer) -> ReetForEntityExtraction:
     torch.manual_seed(1)
@@ -153,6 +167,14 @@ def test_spans_of_characters_become_spans_of_whole_words():
         None,
         None,
     ]
+
+
+def test_a_saved_model_says_the_same(model, batch, tmp_path):
+    model.save_pretrained(tmp_path)
+    loaded = ReetForEntityExtraction.from_pretrained(tmp_path)
+    assert loaded.config.channels == [list(channel) for channel in CHANNELS]
+    for name, logits in model(**batch).items():
+        assert torch.equal(logits, loaded(**batch)[name]), name
 
 
 def test_logits_have_their_shapes_and_do_not_depend_on_the_batch(model, batch, tokenizer):
@@ -269,17 +291,7 @@ def test_it_learns_names_by_their_capitals_and_what_is_said_of_them(tokenizer):
     sizes = {"extraction_dim": 32, "span_dim": 8, "entity_words": 4, "fact_words": 6, "dropout": 0.0}
     model = ReetForEntityExtraction(make_config(len(tokenizer), **sizes))
     files = {"redocred-train": city_texts(128, seed=2)}
-    dataset = ExtractionDataset(
-        files, tokenizer, {"redocred-train": 1}, fact_kinds=["relation", "clause"], pack_tokens=320
-    )
-    collator, optimizer = ExtractionCollator(tokenizer), torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for epoch in range(20):
-        dataset.set_epoch(epoch)
-        for number in range(len(dataset)):
-            loss = model(**collator([dataset[number]])).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    fit(model, files, tokenizer)
     scores = extraction_scores(model, tokenizer, city_texts(16, seed=3), "redocred-train", 0.4)
     assert scores["entity_f1"] > 0.95 and scores["fact_f1"] > 0.95 and scores["link_accuracy"] == 1.0
     assert scores["fact_exact_f1"] > 0.9

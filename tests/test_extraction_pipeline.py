@@ -7,13 +7,11 @@ import json
 import pytest
 import torch
 from conftest import make_config
-from test_extraction import city_texts
+from test_extraction import city_texts, fit
 from transformers import pipeline
 
 from reet_hf import Compressed, ReetError, ReetForCompression, Session
-from reet_hf.extraction.examples import ExtractionCollator
 from reet_hf.formats import dump_records, load_records
-from reet_hf.training.extraction import ExtractionDataset
 
 TEXT = "the visa the order Rome expires in june. the visa when Oslo does order."
 MESSAGES = [
@@ -30,21 +28,7 @@ def folder(tokenizer, tmp_path_factory):
     torch.manual_seed(0)
     sizes = {"extraction_dim": 32, "span_dim": 8, "entity_words": 4, "fact_words": 6, "dropout": 0.0}
     model = ReetForCompression(make_config(len(tokenizer), extraction=True, **sizes))
-    dataset = ExtractionDataset(
-        {"qasrlgs-train": city_texts(128, 2, "argument"), "redocred-train": city_texts(64, 3)},
-        tokenizer,
-        {"qasrlgs-train": 1, "redocred-train": 1},
-        fact_kinds=model.config.fact_kinds,
-        pack_tokens=320,
-    )
-    collator, optimizer = ExtractionCollator(tokenizer), torch.optim.AdamW(model.parameters(), lr=4e-3)
-    for epoch in range(20):
-        dataset.set_epoch(epoch)
-        for number in range(len(dataset)):
-            loss = model(**collator([dataset[number]])).loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+    fit(model, {"qasrlgs-train": city_texts(128, 2, "argument"), "redocred-train": city_texts(64, 3)}, tokenizer)
     path = tmp_path_factory.mktemp("extracting")
     model.eval().save_pretrained(path)
     tokenizer.save_pretrained(path)
@@ -145,3 +129,14 @@ def test_a_session_that_grew_says_what_one_made_at_once_says(compress_facts, tmp
 def test_facts_take_no_option_that_they_cannot_keep(compress_facts, options):
     with pytest.raises(ReetError, match="neither `unit` nor `protect`"):
         compress_facts({"messages": MESSAGES}, strategy="facts", **options)
+
+
+def test_a_threshold_drops_facts_that_are_less_likely_and_importance_stays_a_chance(compress_facts):
+    def facts(**options) -> list[dict]:
+        return compress_facts({"context": DOCUMENTS}, strategy="facts", budget=1.0, **options)["pieces"]
+
+    everything = facts()
+    assert len(everything) == 3 and all(0 < piece["importance"] < 1 for piece in everything)
+    border = sorted(piece["importance"] for piece in everything)[1]
+    assert facts(threshold=border) == [piece for piece in everything if piece["importance"] >= border]
+    assert facts(threshold=1.0) == []

@@ -189,6 +189,8 @@ def test_what_does_not_stand_in_the_message_is_refused_and_nothing_is_added():
             ledger.add("Ann left.", [mention("Ann left.", 1, "Ann"), wrong])
     with pytest.raises(ReetError, match="`statements`"):
         ledger.add("Ann left.", [], [Statement(Span(1, 0, 3), "went", 1, 4, 8)])
+    with pytest.raises(ReetError, match="subjects in message 1"):
+        ledger.add("Ann left.", [], [Statement(Span(0, 0, 3), "left", 1, 4, 8)])
     assert ledger.to_dict() == before
 
 

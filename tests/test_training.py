@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, city_rows
+from conftest import ROOT, SIZES, city_rows
 from transformers import TrainingArguments
 
 from reet_hf import ReetError, ReetForCompression
@@ -47,14 +47,7 @@ def recipe(tmp_path, encoder):
             "encoder": str(encoder),
             "mixture": {"cities-train": 1},
             "evaluation": {"cities-dev": 1},
-            "model": {
-                "window_tokens": 32,
-                "query_tokens": 24,
-                "history_tokens": 40,
-                "token_dim": 16,
-                "unit_dim": 24,
-                "entity_gate": True,
-            },
+            "model": {**SIZES, "entity_gate": True},
             "learning_rate": 1e-3,
             "head_learning_rate": 5e-3,
             "per_device_train_batch_size": 2,

@@ -38,17 +38,16 @@ def decode(logits: torch.Tensor, threshold: float = THRESHOLD) -> list[WordSpan]
 
     Args:
         logits: By first word, width and channel, of shape `(words, widths, channels)`.
-        threshold: In (0, 1). A span counts by how far its log-odds are above it.
+        threshold: In (0, 1). A span counts by how far its chance is above it.
     """
-    best, channels = logits.max(-1)
-    border = float(np.log(threshold / (1 - threshold)))
-    starts, widths = (best > border).nonzero(as_tuple=True)
+    best, channels = logits.sigmoid().max(-1)
+    starts, widths = (best > threshold).nonzero(as_tuple=True)
     values = best[starts, widths].tolist()
     kinds = channels[starts, widths].tolist()
     spans = [(start, start + width + 1) for start, width in zip(starts.tolist(), widths.tolist(), strict=True)]
     return [
-        WordSpan(spans[n][0], spans[n][1] - 1, kinds[n], 1.0 / (1.0 + float(np.exp(-values[n]))))
-        for n in best_spans(spans, [value - border for value in values])
+        WordSpan(spans[n][0], spans[n][1] - 1, kinds[n], values[n])
+        for n in best_spans(spans, [value - threshold for value in values])
     ]
 
 
@@ -87,12 +86,9 @@ class ReetExtractor:
         self.model, self.config = model, model.config
         before, after = special_frame(tokenizer)
         self.capacity = model.config.window_tokens - len(before) - len(after)
-        kinds = list(model.config.mention_kinds)
-        self.types = [name for _, name in model.config.channels]
-        self.channels = {
-            kind: [n for n, (number, _) in enumerate(model.config.channels) if number == kinds.index(kind)]
-            for kind in KINDS
-        }
+        channels = model.config.channels
+        self.types = [name for _, name in channels]
+        self.channels = {kind: [n for n, (own, _) in enumerate(channels) if own == kind] for kind in KINDS}
         self.fact_kind = model.config.fact_kinds.index(FACT_KIND)
 
     @torch.inference_mode()

@@ -15,11 +15,8 @@ import numpy as np
 import regex
 
 from ..errors import ReetError
-from ..modeling.configuration_reet import TYPES
+from ..modeling.configuration_reet import CHANNELS
 
-KINDS = ("named", "nominal", "term", "argument")
-"""A name, number or date; a description ("the old man"); a technical term; whatever a verb takes, without a type."""
-CHANNELS = tuple((kind, entity) for kind in KINDS for entity in (TYPES if kind != "argument" else ("OTHER",)))
 Group = tuple[tuple[str, str], ...]  # channels that a guide does not tell apart
 
 _PRONOUNS = """

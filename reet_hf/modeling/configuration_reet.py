@@ -9,6 +9,9 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 TYPES = ("PERSON", "ORGANIZATION", "LOCATION", "DATE", "NUMBER", "EVENT", "WORK", "PRODUCT", "OTHER")
+CHANNELS = (*((kind, name) for kind in ("named", "nominal", "term") for name in TYPES), ("argument", "OTHER"))
+"""Kind and type. A name, number or date; a description ("the old man"); a technical term; an argument of a verb."""
+FACT_KINDS = ("relation", "clause")
 
 SIZES = (
     "token_dim",
@@ -44,7 +47,7 @@ class ReetConfig(PreTrainedConfig):
         span_dim: Width of its views of a span's ends.
         entity_words: Words of the longest entity that is found.
         fact_words: Words of the longest fact.
-        mention_kinds: Kinds of entity mentions, each with the types it has: `{"named": ["PERSON", ...], ...}`.
+        channels: Kind and type of entity mentions that are told apart: `[["named", "PERSON"], ...]`.
         fact_kinds: Ways of marking facts that are told apart.
         importance_scale: Factor of an importance logit in the Platt scaling (Platt, 1999) that makes a chance of it.
         importance_shift: What is added to it.
@@ -72,7 +75,7 @@ class ReetConfig(PreTrainedConfig):
     span_dim: int = 48
     entity_words: int = 16
     fact_words: int = 40
-    mention_kinds: dict[str, list[str]] | None = None
+    channels: list[list[str]] | None = None
     fact_kinds: list[str] | None = None
     importance_scale: float = 1.0
     importance_shift: float = 0.0
@@ -88,10 +91,10 @@ class ReetConfig(PreTrainedConfig):
         elif isinstance(self.encoder_config, dict):
             fields = dict(self.encoder_config)
             self.encoder_config = CONFIG_MAPPING[fields.pop("model_type", "bert")](**fields)
-        if self.mention_kinds is None:
-            self.mention_kinds = {kind: list(TYPES) for kind in ("named", "nominal", "term")} | {"argument": ["OTHER"]}
+        if self.channels is None:
+            self.channels = [list(channel) for channel in CHANNELS]
         if self.fact_kinds is None:
-            self.fact_kinds = ["relation", "clause"]
+            self.fact_kinds = list(FACT_KINDS)
         super().__post_init__(**kwargs)
 
     @property
@@ -100,9 +103,9 @@ class ReetConfig(PreTrainedConfig):
         return self.encoder_config
 
     @property
-    def channels(self) -> list[tuple[int, str]]:
-        """Number of its kind and type of each channel that entity spans are scored in."""
-        return [(number, name) for number, types in enumerate((self.mention_kinds or {}).values()) for name in types]
+    def mention_kinds(self) -> list[str]:
+        """Kinds of mention, in the order of `channels`."""
+        return list(dict.fromkeys(kind for kind, _ in self.channels or ()))
 
     @property
     def width(self) -> int:

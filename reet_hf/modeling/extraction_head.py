@@ -46,10 +46,11 @@ class ExtractionHead(nn.Module):
     def __init__(self, config: ReetConfig) -> None:
         super().__init__()
         width, dim, narrow = config.width, config.extraction_dim, config.span_dim
-        self.kinds, self.narrow = len(config.mention_kinds or ()), narrow
+        kinds = config.mention_kinds
+        self.kinds, self.narrow = len(kinds), narrow
         self.entity_words, self.fact_words = config.entity_words, config.fact_words
-        channels = len(config.channels)
-        self.channel_kinds = [kind for kind, _ in config.channels]
+        self.channel_kinds = [kinds.index(kind) for kind, _ in config.channels or ()]
+        channels = len(self.channel_kinds)
         self.shape = nn.Embedding(SHAPES, dim)
         self.word = nn.Linear(2 * width, dim)
         self.word_norm, self.mixed_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
