@@ -9,23 +9,51 @@ from .records import Mention
 from .segmentation import sentences
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)(?:[a-z]{0,6})\.?"
+_DAY = r"(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=[.,] ?\d))"
+_NTH = r"\d{1,2}(?:st|nd|rd|th)"
+_CLOCK = r"\d{1,2}(?:[:.]\d{2}(?::\d{2})?\s?[ap]\.?m\b\.?|\s?[ap]\.?m\b\.?|:\d{2}(?::\d{2})?\b|\s?o['’]clock\b)"
+_UNIT = (
+    r"%|percent|per cent|million|billion|trillion|thousand|hundred|dozen|[kKMGT]i?B|[kMG]?Hz|[kM]?W|kWh|[kcm]m|km/h|mph"
+    r"|m|g|mg|kg|l|ml|ms|s|min|h|h(?:ou)?rs?|minutes?|seconds?|days?|weeks?|months?|years?|miles?|met(?:er|re)s?|feet|ft"
+    r"|inch(?:es)?|pounds?|lbs?|tons?|lit(?:er|re)s?|degrees?|°[CF]|USD|EUR|GBP|dollars?|euros?|cents?|people|persons?"
+    r"|guests?|nights?|tickets?|tokens?|pages?|words?|x"
+)
+_FILE = (
+    r"py|md|txt|json|ya?ml|csv|tsv|pdf|docx?|xlsx?|pptx?|html?|css|jsx?|tsx?|java|cpp|rs|go|sh|toml|ini|cfg|log|png"
+    r"|jpe?g|zip|gz"
+)
 _CAPITALISED = r"\p{Lu}[\p{L}\p{M}]*+(?:['’.-]\p{L}[\p{L}\p{M}]*+)*+(?![-_]?\d)"
 _PATTERNS = (
     ("URL", r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]"),
     ("EMAIL", r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+"),
-    ("PATH", r"(?<![\w/])(?:~|\.{1,2})?(?:/[\w.@+-]+){2,}/?|\b[A-Za-z]:\\[\w.\\ -]+"),
+    (
+        "PATH",
+        r"(?<![\w/])(?:~|\.{1,2})?(?:/[\w.@+-]+){2,}/?|\b[A-Za-z]:\\[\w.\\ -]+"
+        rf"|(?<![\w./-])[\w-]+(?:/[\w.-]+)*\.(?:{_FILE})\b",
+    ),
     (
         "DATE",
         r"\b\d{4}-\d{2}-\d{2}(?:T[\d:.]+Z?)?\b|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}\b"
-        rf"|\b(?:\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?)?{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+\d{{4}})?\b"
-        rf"|\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH}(?:\s+\d{{4}})?\b|\b\d{{1,2}}:\d{{2}}(?:\s?[ap]\.?m\b\.?)?",
+        rf"|\b(?:{_NTH}\s+(?:of\s+)?)?{_MONTH}\s+{_NTH}(?:,?\s+\d{{4}})?\b|\b{_MONTH}\s+\d{{1,2}}(?:,?\s+\d{{4}})?\b"
+        rf"|\b(?:{_NTH}|\d{{1,2}})\s+(?:of\s+)?{_MONTH}(?:,?\s+\d{{4}})?\b|\b{_MONTH},?\s+\d{{4}}\b"
+        rf"|\b(?:(?:next|last|this)\s+)?{_DAY}|\b(?:half past|quarter (?:past|to))\s+\w+|\b{_CLOCK}"
+        rf"|(?<=\b[Tt]he\s){_NTH}(?=\s*(?:$|[.,;:!?)]|(?:of|at|in|and|or|to|for)\b))|\bQ[1-4]\s+\d{{4}}\b|\b\d{{4}}s\b",
     ),
     (
         "IDENTIFIER",
-        r"\bv\d+(?:\.\d+)+|\b(?=[\w#-]*\d)(?=[\w#-]*[A-Za-z])[A-Za-z0-9#]+(?:[-_][A-Za-z0-9]+)*\b|#\d+|\bv?\d+(?:\.\d+){2,}|\b\w+_\w+\b",
+        r"\+\d[\d ().-]{6,}\d|\(\d{3}\)\s?\d{3}-\d{4}|\b\d{3}-\d{3}-\d{4}\b|(?<!\w)[@#][A-Za-z]\w+"
+        r"|(?<![\w-])--[A-Za-z][\w-]*[A-Za-z0-9]|(?<!\S)-[A-Za-z](?!\S)|\b[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+){0,8}+\(\)|\b[a-z]+(?:[A-Z][a-z0-9]+)+\b"
+        r"|(?<![\w.])(?=[\w.]{0,64}_)[A-Za-z]\w*+(?:\.\w++){0,8}+|(?<![\w.])\w++(?:\.\w++){1,8}+(?=\()|\bv\d+(?:\.\d+)+"
+        rf"|\b(?!{_NTH}\b)(?!\d+(?:\.\d+)?(?:{_UNIT})\b)(?=[\w#-]{{0,64}}\d)(?=[\w#-]{{0,64}}[A-Za-z])"
+        r"[A-Za-z0-9#]+(?:[-_][A-Za-z0-9]+)*\b"
+        r"|#\d+|\bv?\d+(?:\.\d+){2,}|\b\w+_\w+\b",
     ),
-    ("NUMBER", r"[$€£¥]?\b\d+(?:[.,]\d+)*(?:\s?(?:%|percent|million|billion|[kKMG]B|km|kg|ms|GB|MB|°C|°F)(?!\w))?"),
-    ("NAME", rf"\b{_CAPITALISED}(?:[ \t]+(?:(?:of|the|de|van)[ \t]+)*{_CAPITALISED})*"),
+    (
+        "NUMBER",
+        rf"[$€£¥]\s?\d+(?:[.,]\d+)*(?:\s?(?:{_UNIT})(?!\w))?|\b{_NTH}\b"
+        rf"|(?<![\w.,])[-−]?\d+(?:[.,]\d+)*(?:[-\s]?(?:{_UNIT})(?!\w))?",
+    ),
+    ("NAME", rf"\b{_CAPITALISED}(?:[ \t]+(?:(?:of|the|de|van)[ \t]+)*(?!{_DAY}){_CAPITALISED})*"),
 )
 _MENTION = regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS))
 _CONSTRAINT = regex.compile(
