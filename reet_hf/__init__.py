@@ -6,7 +6,7 @@ Importing the package registers its configuration, models and pipelines with `tr
 from .compressor import Compressor
 from .errors import ReetError
 from .modeling.configuration_reet import ReetConfig
-from .modeling.modeling_reet import ReetForCompression, ReetForTokenScoring, ReetModel
+from .modeling.modeling_reet import ReetForCompression, ReetForEntityExtraction, ReetForTokenScoring, ReetModel
 from .pipelines.compression import ReetCompressionPipeline
 from .records import Compressed
 from .registration import register
@@ -20,6 +20,7 @@ __all__ = [
     "ReetConfig",
     "ReetError",
     "ReetForCompression",
+    "ReetForEntityExtraction",
     "ReetForTokenScoring",
     "ReetModel",
     "Session",

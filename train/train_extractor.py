@@ -7,22 +7,19 @@ Precision, recall and F1 of entities and facts on the files of `evaluation` are 
 from __future__ import annotations
 
 import json
+import os
 import sys
-from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import AutoTokenizer, set_seed
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from reet_hf import ReetConfig, ReetForCompression
+from reet_hf import ReetConfig, ReetForCompression, ReetForEntityExtraction
 from reet_hf.extraction.examples import ExtractionCollator
-from reet_hf.modeling.modeling_reet import ReetForEntityExtraction
 from reet_hf.training.arguments import ExtractorArguments, read_recipe
-from reet_hf.training.dataset import fingerprint, read_files
-from reet_hf.training.extraction import ExtractionDataset, extraction_scores, held_out
-from reet_hf.training.launch import MACHINE_OPTIONS, published_command
+from reet_hf.training.dataset import fingerprint
+from reet_hf.training.extraction import ExtractionDataset, extraction_files, extraction_scores
+from reet_hf.training.launch import start_cpu_processes
+from reet_hf.training.saving import save_run
 from reet_hf.training.trainer import ReetTrainer
 
 
@@ -46,11 +43,15 @@ def main(argv: list[str]) -> None:
     set_seed(training.seed)
     tokenizer = AutoTokenizer.from_pretrained(arguments.initial)
     model = build_model(arguments)
-    names = {*arguments.mixture, *arguments.evaluation}
-    files = held_out(read_files(arguments.data, sorted(n.removesuffix("-held") for n in names)))
-    kinds = model.config.fact_kinds or []
+    files = extraction_files(arguments.data, [*arguments.mixture, *arguments.evaluation])
     examples = ExtractionDataset(
-        files, tokenizer, arguments.mixture, fact_kinds=kinds, pack_tokens=arguments.pack_tokens, seed=training.seed
+        files,
+        tokenizer,
+        arguments.mixture,
+        fact_kinds=model.config.fact_kinds or [],
+        window_tokens=model.config.window_tokens,
+        pack_tokens=arguments.pack_tokens,
+        seed=training.seed,
     )
     trainer = ReetTrainer(
         model=model,
@@ -60,25 +61,18 @@ def main(argv: list[str]) -> None:
         processing_class=tokenizer,
         head_learning_rate=arguments.head_learning_rate,
     )
-    result = trainer.train()
+    result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
+    if not trainer.is_world_process_zero():
+        return
+    metrics = dict(result.metrics)
     own = trainer.accelerator.unwrap_model(trainer.model)
-    scores = {
-        name: extraction_scores(own, tokenizer, files[name], name, arguments.threshold) for name in arguments.evaluation
-    }
-    folder = Path(str(training.output_dir))
-    own.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    record: dict[str, Any] = {
-        "command": published_command(sys.argv, trainer.args),
-        "recipe": {name: value for name, value in vars(arguments).items() if name not in MACHINE_OPTIONS},
-        "seed": training.seed,
-        "steps": trainer.state.global_step,
-        "metrics": result.metrics | {"scores": scores},
-        "data_fingerprint": fingerprint(arguments.data, [n.removesuffix("-held") for n in arguments.mixture]),
-    }
-    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(scores, indent=1))
+    for name in arguments.evaluation:
+        found = extraction_scores(own, tokenizer, files[name], name, arguments.threshold)
+        metrics |= {f"eval_{name}_{key}": value for key, value in found.items()}
+    prints = fingerprint(arguments.data, list(arguments.mixture))
+    save_run(trainer, tokenizer, arguments, metrics, prints, {"initial": arguments.initial})
+    print(json.dumps(metrics, indent=2))
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not start_cpu_processes(sys.argv, os.environ):
     main(sys.argv[1:])

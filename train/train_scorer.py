@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
-import reet_hf
 from reet_hf import ReetConfig, ReetError, ReetForCompression
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
 from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
 from reet_hf.training.distillation import keep_layers
-from reet_hf.training.launch import MACHINE_OPTIONS, published_command, start_cpu_processes
+from reet_hf.training.launch import start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.projection import start_from_components
+from reet_hf.training.saving import save_run
 from reet_hf.training.trainer import ScoringTrainer
 
 DROPOUTS = (  # what encoders call theirs
@@ -30,15 +30,6 @@ DROPOUTS = (  # what encoders call theirs
     "mlp_dropout",
 )
 VARIATION = ("labels", "mixed", "shortened", "follow_ups")
-SCHEDULE = (
-    "learning_rate",
-    "weight_decay",
-    "per_device_train_batch_size",
-    "gradient_accumulation_steps",
-    "num_train_epochs",
-    "warmup_steps",
-    "max_grad_norm",
-)
 
 
 def build_model(arguments: ScorerArguments) -> ReetForCompression:
@@ -80,34 +71,6 @@ def hold(model: ReetForCompression, ending: str, value: float) -> None:
         parameter.requires_grad = False
 
 
-def save(trainer: ScoringTrainer, tokenizer: Any, arguments: ScorerArguments, metrics: dict) -> None:
-    """Half-precision weights, tokenizer, and how they were made."""
-    folder = Path(str(trainer.args.output_dir))
-    model = trainer.accelerator.unwrap_model(trainer.model).half()
-    for key in ("pad_token_id", "use_cache"):  # the Trainer aligns these for text generation; they are no fields here
-        vars(model.config).pop(key, None)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    record = {
-        "command": published_command(sys.argv, trainer.args),
-        "encoder": trainer.accelerator.unwrap_model(trainer.model).config.encoder.name_or_path,
-        "recipe": {name: value for name, value in vars(arguments).items() if name not in MACHINE_OPTIONS},
-        "schedule": {name: getattr(trainer.args, name) for name in SCHEDULE},
-        "seed": trainer.args.seed,
-        "processes": trainer.args.world_size,
-        "steps": trainer.state.global_step,
-        "runtime_seconds": metrics.get("train_runtime"),
-        "data_fingerprint": fingerprint(arguments.data, list(arguments.mixture)),
-        "metrics": {k: v for k, v in metrics.items() if k.startswith(("eval_", "train_loss"))},
-        "versions": {"reet_hf": reet_hf.__version__, "torch": torch.__version__},
-    }
-    sources = {"initial": arguments.initial, "teacher": arguments.teacher}
-    for name, source in sources.items():
-        if source and not (name == "teacher" and source == arguments.initial):
-            record[name] = json.loads((Path(source) / "training.json").read_text(encoding="utf-8"))
-    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
 def main(argv: list[str]) -> None:
     """Parse, read data, build, train, evaluate, save."""
     arguments, training = read_recipe(argv)
@@ -146,7 +109,10 @@ def main(argv: list[str]) -> None:
     result = trainer.train(resume_from_checkpoint=training.resume_from_checkpoint)
     metrics = {**result.metrics, **trainer.evaluate()}
     if trainer.is_world_process_zero():
-        save(trainer, tokenizer, arguments, metrics)
+        other = arguments.teacher if arguments.teacher != arguments.initial else ""
+        sources = {"initial": arguments.initial, "teacher": other}
+        prints = fingerprint(arguments.data, list(arguments.mixture))
+        save_run(trainer, tokenizer, arguments, metrics, prints, sources)
         print(json.dumps(metrics, indent=2))
     missed = {name: metrics.get(name) for name, floor in arguments.expect.items() if not metrics.get(name, 0) >= floor}
     if missed:

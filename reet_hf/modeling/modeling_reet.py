@@ -315,12 +315,23 @@ class ReetForCompression(ExtractionMixin, ReetForTokenScoring):
             self.post_init()
 
     def forward(  # type: ignore[override]
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **batch
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        extraction: dict[str, torch.Tensor] | None = None,
+        **batch,
     ) -> ReetScoringOutput | ReetExtractionOutput:
-        """Scores of conversations, or of windows where the batch has words; see the other two models."""
+        """Scores of conversations, or of windows where the batch has words; see the other two models.
+
+        With `extraction`, a batch of windows, the loss is that of both batches.
+        """
         if "word_first" in batch:
             return self.extract(input_ids, attention_mask, **batch)
-        return super().forward(input_ids, attention_mask, **batch)
+        output = super().forward(input_ids, attention_mask, **batch)
+        if extraction is not None and output.loss is not None:
+            other = self.extract(**extraction).loss
+            output.loss = output.loss if other is None else output.loss + other
+        return output
 
 
 def _padded(rows: list[torch.Tensor], tokens: int) -> torch.Tensor:

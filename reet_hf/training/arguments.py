@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,17 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..errors import ReetError
+from ..extraction.extractor import THRESHOLD
 from ..modeling.extraction_head import EXTRACTION_LOSSES
 from ..modeling.turn_head import LOSS_WEIGHTS
 from .dataset import LABELS
 
 PROJECTION_INITS = ("random", "pca")
+
+
+def _known_losses(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := set(given) - set(known):
+        raise ReetError(f"`{name}` must weigh {', '.join(known)}, got {', '.join(sorted(unknown))}.")
 
 
 @dataclass
@@ -77,8 +83,7 @@ class ScorerArguments:
         for name, rule in (("projection_init", PROJECTION_INITS), ("labels", LABELS)):
             if getattr(self, name) not in rule:
                 raise ReetError(f"`{name}` must be one of {', '.join(rule)}, got {getattr(self, name)!r}.")
-        if unknown := set(self.losses) - set(LOSS_WEIGHTS):
-            raise ReetError(f"`losses` must weigh {', '.join(LOSS_WEIGHTS)}, got {', '.join(sorted(unknown))}.")
+        _known_losses("losses", self.losses, LOSS_WEIGHTS)
 
 
 @dataclass
@@ -108,12 +113,38 @@ class ExtractorArguments:
     frozen: list[str] = field(default_factory=lambda: ["word_embeddings"])
     losses: dict[str, float] = field(default_factory=dict)
     pack_tokens: int = 2048
-    threshold: float = 0.4
+    threshold: float = THRESHOLD
     threads: int = 0
 
     def __post_init__(self) -> None:
-        if unknown := set(self.losses) - set(EXTRACTION_LOSSES):
-            raise ReetError(f"`losses` must weigh {', '.join(EXTRACTION_LOSSES)}, got {', '.join(sorted(unknown))}.")
+        _known_losses("losses", self.losses, EXTRACTION_LOSSES)
+
+
+@dataclass
+class JointArguments(ScorerArguments):
+    """Choices of `train/train_reet.py`: those of the scorer, whose names are as they were, and those of extraction.
+
+    Args:
+        extraction_data: Folder of parquet files in the extraction schema.
+        extraction_mixture: File name (without ending) to passes over it in one epoch.
+        extraction_evaluation: File names that are scored at the end; `NAME-held` is the held-out part of a file.
+        extraction_losses: Weights of the loss terms `entity`, `fact` and `link` that differ from their defaults.
+        extractor: Folder of a run of `train/train_extractor.py` whose head is the start; a new head if empty.
+        extractor_learning_rate: Learning rate of the extraction head.
+        threshold: Chance above which a span is found in evaluation.
+    """
+
+    extraction_data: str = ""
+    extraction_mixture: dict[str, float] = field(default_factory=dict)
+    extraction_evaluation: list[str] = field(default_factory=list)
+    extraction_losses: dict[str, float] = field(default_factory=dict)
+    extractor: str = ""
+    extractor_learning_rate: float = 2e-3
+    threshold: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known_losses("extraction_losses", self.extraction_losses, EXTRACTION_LOSSES)
 
 
 def read_recipe(argv: Sequence[str], record: type = ScorerArguments) -> tuple[Any, TrainingArguments]:

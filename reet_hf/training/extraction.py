@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from ..extraction.extractor import decode
 from ..extraction.labels import Guide, channel_groups, guide_of, marked, word_spans
 from ..modeling.extraction_head import grouped
 from ..windows import plan_windows, tokenize
+from .dataset import Rows, read_files
 
-Rows = list[dict[str, Any]]
 FACT_KINDS = {"redocred": "relation", "dialogre": "relation", "carb": "clause", "qasrlgs": "clause"}
 SUBJECTS = 24  # of a window that facts are asked of in training
 HELD = ("redocred-train",)  # a fifth of the rows is for development
@@ -121,14 +122,15 @@ class ExtractionDataset(Dataset):
             used = {place for share in shares for place in share}
             made = {place: windows_of(rows[place], tokenizer, guide, number, window_tokens) for place in used}
             self.windows.extend(window for share in shares for place in share for window in made[place])
+        self.tokens = sum(len(window.ids) for window in self.windows)
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Pack anew for another pass."""
         chooser = np.random.default_rng((self.seed, epoch))
         order = chooser.permutation(len(self.windows)).tolist()
-        mean = np.mean([len(window.ids) for window in self.windows]) if order else 1
-        step = max(int(POOL * self.pack_tokens / mean), 1)
+        mean = self.tokens / max(len(order), 1)
+        step = max(int(POOL * self.pack_tokens / max(mean, 1)), 1)
         packs: list[list[int]] = []
         for first in range(0, len(order), step):
             packs.extend(self._packs(sorted(order[first : first + step], key=lambda n: len(self.windows[n].ids))))
@@ -162,6 +164,15 @@ def _some_subjects(window: ExtractionExample, chooser: np.random.Generator) -> E
     places = chooser.permutation(len(window.subjects))
     kept = sorted(places.tolist(), key=lambda place: tuple(window.subjects[place].tolist()) not in told)[:SUBJECTS]
     return ExtractionExample(**{**vars(window), "subjects": window.subjects[sorted(kept)]})
+
+
+def extraction_files(folder: str | Path, names: Sequence[str]) -> dict[str, Rows]:
+    """Rows of files of the extraction schema by name; `NAME-held` is the held-out part of `NAME`, which lacks it.
+
+    Raises:
+        ReetError: If a file is missing, or holds rows that must not train a model that ships.
+    """
+    return held_out(read_files(folder, sorted({name.removesuffix("-held") for name in names})))
 
 
 def held_out(files: Mapping[str, Rows]) -> dict[str, Rows]:

@@ -12,6 +12,8 @@ from transformers import TrainingArguments
 
 PLACES = {
     "--data": "DATA",
+    "--extraction_data": "EXTRACTION-DATA",
+    "--extractor": "EXTRACTOR",
     "--encoder": "ENCODER",
     "--output_dir": "OUTPUT",
     "--initial": "INITIAL",

@@ -1,4 +1,6 @@
-"""Trainers of the scorer and the extractor: two learning rates; evaluation of the scorer keeps one number a query."""
+"""Trainers of the scorer and the extractor: a learning rate for each part; evaluation of the scorer keeps one number a
+query.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +18,28 @@ class ReetTrainer(Trainer):
 
     Args:
         head_learning_rate: Learning rate of everything outside the backbone; `args.learning_rate` is the backbone's.
+        extractor_learning_rate: Of the extraction head, if another.
     """
 
-    def __init__(self, *args: Any, head_learning_rate: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, head_learning_rate: float, extractor_learning_rate: float | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.args.remove_unused_columns = False  # examples are records, not columns
         self.model_accepts_loss_kwargs = False  # the loss is a mean: accumulation must divide it
+        self.rates = {"reet": self.args.learning_rate, "extractor": extractor_learning_rate or head_learning_rate}
         self.head_learning_rate = head_learning_rate
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """AdamW with the backbone and the rest as two parameter groups."""
+        """AdamW with the backbone and the heads as parameter groups."""
         trained: Any = self.model
-        named = [(name, p) for name, p in trained.named_parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for name, p in named if name.startswith("reet.")], "lr": self.args.learning_rate},
-            {"params": [p for name, p in named if not name.startswith("reet.")], "lr": self.head_learning_rate},
-        ]
-        optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
+        groups: dict[float, list[torch.nn.Parameter]] = {}
+        for name, parameter in trained.named_parameters():
+            if parameter.requires_grad:
+                rate = self.rates.get(name.partition(".")[0], self.head_learning_rate)
+                groups.setdefault(rate, []).append(parameter)
+        settings = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
+        optimizer = torch.optim.AdamW(settings, weight_decay=self.args.weight_decay)
         self.optimizer = optimizer
         return optimizer
 
