@@ -80,15 +80,17 @@ class ReetExtractor:
     Args:
         model: A `ReetForCompression` or `ReetForEntityExtraction` with an extraction head.
         tokenizer: Its fast tokenizer.
+        kinds: The kinds of mention that are found.
+        threshold: Chance above which a mention is found.
     """
 
-    def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.config = model, model.config
+    def __init__(self, model: Any, tokenizer: Any, kinds: Sequence[str] = KINDS, threshold: float = THRESHOLD) -> None:
+        self.model, self.config, self.threshold = model, model.config, threshold
         before, after = special_frame(tokenizer)
         self.capacity = model.config.window_tokens - len(before) - len(after)
         channels = model.config.channels
         self.types = [name for _, name in channels]
-        self.channels = {kind: [n for n, (own, _) in enumerate(channels) if own == kind] for kind in KINDS}
+        self.channels = {kind: [n for n, (own, _) in enumerate(channels) if own == kind] for kind in kinds}
         self.fact_kind = model.config.fact_kinds.index(FACT_KIND)
 
     @torch.inference_mode()
@@ -152,9 +154,8 @@ class ReetExtractor:
         """Mentions of each kind, those of one kind without overlap, no span as two kinds."""
         found: dict[tuple[int, int], tuple[str, WordSpan]] = {}
         logits = window.inside(logits)
-        for kind in KINDS:
-            own = self.channels[kind]
-            for span in decode(logits[..., own]):
+        for kind, own in self.channels.items():
+            for span in decode(logits[..., own], self.threshold):
                 known = found.get((span.first, span.last))
                 if known is None or known[1].chance < span.chance:
                     found[span.first, span.last] = (

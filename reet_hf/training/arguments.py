@@ -156,9 +156,11 @@ def read_recipe(argv: Sequence[str], record: type = ScorerArguments) -> tuple[An
     return parse_options(recipe_options(argv), record)
 
 
-def parse_options(options: dict[str, Any], record: type = ScorerArguments) -> tuple[Any, TrainingArguments]:
-    """The options of a recipe as records; `ValueError` for a name that is no option."""
-    records: Any = (record, TrainingArguments)
+def parse_options(
+    options: dict[str, Any], record: type = ScorerArguments, schedule: type = TrainingArguments
+) -> tuple[Any, Any]:
+    """The options of a recipe as a `record` and a `schedule`; `ValueError` for a name that is no option."""
+    records: Any = (record, schedule)
     own, training = HfArgumentParser(records).parse_dict({k: _number(v) for k, v in options.items()})
     return own, training
 

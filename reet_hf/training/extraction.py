@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,18 @@ def _array(rows: Sequence[Sequence[int]], width: int) -> np.ndarray:
     return np.array(rows, dtype=np.int64).reshape(-1, width)
 
 
+def chosen_rows(
+    files: Mapping[str, Rows], mixture: Mapping[str, float], seed: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name of the file and row, as often as the mixture says; of a part of a pass the rows are chosen by `seed`."""
+    chooser = np.random.default_rng(seed)
+    for name, passes in mixture.items():
+        rows = files[name]
+        part = sorted(chooser.permutation(len(rows))[: round((passes % 1) * len(rows))].tolist())
+        for place in [*range(len(rows))] * int(passes) + part:
+            yield name, rows[place]
+
+
 class ExtractionDataset(Dataset):
     """Packs of windows of a mixture of files.
 
@@ -110,18 +122,14 @@ class ExtractionDataset(Dataset):
         seed: int = 0,
     ) -> None:
         self.seed, self.pack_tokens = seed, pack_tokens
-        chooser = np.random.default_rng(seed)
+        made: dict[int, list[ExtractionExample]] = {}
         self.windows: list[ExtractionExample] = []
-        for name, passes in mixture.items():
-            guide = guide_of(name)
-            kind = FACT_KINDS.get(name.partition("-")[0])
-            number = -1 if kind is None else list(fact_kinds).index(kind)
-            rows = files[name]
-            shares = [list(range(len(rows)))] * int(passes)
-            shares.append(sorted(chooser.permutation(len(rows))[: round((passes % 1) * len(rows))].tolist()))
-            used = {place for share in shares for place in share}
-            made = {place: windows_of(rows[place], tokenizer, guide, number, window_tokens) for place in used}
-            self.windows.extend(window for share in shares for place in share for window in made[place])
+        for name, row in chosen_rows(files, mixture, seed):
+            if id(row) not in made:
+                kind = FACT_KINDS.get(name.partition("-")[0])
+                number = -1 if kind is None else list(fact_kinds).index(kind)
+                made[id(row)] = windows_of(row, tokenizer, guide_of(name), number, window_tokens)
+            self.windows.extend(made[id(row)])
         self.tokens = sum(len(window.ids) for window in self.windows)
         self.set_epoch(0)
 
