@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from eval import ablations, calibration, plots
+from eval import ablations, calibration, extraction, ledger, plots
 from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
 from eval.learned import training_rows
@@ -29,6 +29,8 @@ from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
 
 LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
+EXTRACTION = "Mentions, facts and links that are found (exact spans whatever their type, unless said otherwise)"
+LEDGER = "What text and ledger keep together"
 CHANCES = "Expected calibration error of the chances that sentences are needed, in 15 bins"
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +72,8 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
     found = [
         *sections(board),
         (CHANCES, calibration.page(root / FOLDER.relative_to(ROOT) / "calibration")),
+        (EXTRACTION, extraction.page(root / FOLDER.relative_to(ROOT) / "extraction")),
+        (LEDGER, ledger.page(root / FOLDER.relative_to(ROOT) / "ledger")),
         (LATENCY, latency(quick, TASK, REGIME, BUDGET)),
         (TRAINED, table(*training_rows(root))),
     ]

@@ -46,12 +46,15 @@ class Candidates:
             unit is needed.
         costs: Estimated tokens of the counting tokenizer, of shape `(units,)`.
         forms: Shorter forms of the units; without them a unit is kept whole or not at all.
+        covered: Worth, in tokens that are surely needed, of what the first form of each unit covers, of shape
+            `(units,)`.
     """
 
     units: Sequence[Unit]
     scores: np.ndarray
     costs: np.ndarray
     forms: Forms | None = None
+    covered: np.ndarray | None = None
 
     @property
     def levels(self) -> int:
@@ -113,7 +116,10 @@ class Steps:
         for place, number in enumerate(dense.tolist()):
             members[number].append(place)
         worth = np.ones(1) if forms is None else np.asarray(forms.worth)
-        return cls(np.diff(summed, axis=0, prepend=0), worth[:, None] * score, members)
+        costs, worths = np.diff(summed, axis=0, prepend=0), worth[:, None] * score
+        if candidates.covered is not None:
+            worths[0] += np.bincount(dense, candidates.covered, count) / np.maximum(costs[0], 1)
+        return cls(costs, worths, members)
 
     @property
     def values(self) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 from .budget import TokenCounter, is_number, resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
+from .coverage import worth_of_coverage
 from .errors import ReetError
 from .facts import choose_facts, sources_of, weighted
 from .formats import formatted, make_records
@@ -30,6 +31,7 @@ from .state import (
     forms_of,
     ledger_of,
     measured,
+    mentioned_in,
     original_tokens,
     overheads,
     reported,
@@ -157,12 +159,11 @@ class Compressor:
         state = state or State(conversation)
         known = len(state.conversation.messages) if state.scored is not None else 0
         state.scored = self.scorer.encode(conversation, state.scored)
-        state.conversation = conversation
+        state.conversation, state.ledger, state.mentioned = conversation, None, None
         for number in range(known, len(conversation.messages)):
             state.mentions.extend(message_mentions(conversation, number))
         if self.extractor is not None:
             state.found = self.extractor.extract(conversation, state.scored, state.found)
-            state.ledger = None
         return state
 
     def select(self, state: State, query: str | None, history: Sequence[Turn], options: Options) -> Compressed:
@@ -188,7 +189,11 @@ class Compressor:
             chances = candidates.scores
             if scores.prior is not None:
                 chances = backed(chances, pool(replace(scores, chances=scores.prior), state.places[unit]))
-            candidates = replace(candidates, scores=chances, forms=forms_of(state, counts, unit))
+            forms = forms_of(state, counts, unit)
+            covered = worth_of_coverage(
+                state.places[unit], chances, forms.costs[0], mentioned_in(state), limit, original
+            )
+            candidates = replace(candidates, scores=chances, forms=forms, covered=covered)
         spans = fit(
             candidates,
             overheads(conversation, counts),

@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from .coverage import REFERENCE_WEIGHT
 from .ledger import Ledger
 from .records import Span
 
-REFERENCE_WEIGHT = 0.2  # an entity that was referred to again weighs so much more each time
 TRIES = 32  # facts that did not fit together with better ones are tried one by one
 SEPARATOR = " | "
 

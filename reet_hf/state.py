@@ -14,6 +14,7 @@ import numpy as np
 from .budget import TokenCounter
 from .choice import Forms
 from .conversation import Conversation
+from .coverage import Mentioned
 from .ledger import Ledger
 from .records import EntityMention, Mention, Unit
 from .references import LITERAL
@@ -43,6 +44,7 @@ class State:
     scored: Any = None
     found: Any = None  # what an extractor found, if there is one
     ledger: Ledger | None = None  # of what it found, once it was asked for
+    mentioned: Mentioned | None = None  # what is to be covered, likewise
     mentions: list[Mention] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
     places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
@@ -193,6 +195,14 @@ def ledger_of(state: State) -> Ledger:
         ledger.add(message.text, own, said)
     state.ledger = ledger
     return ledger
+
+
+def mentioned_in(state: State) -> Mentioned:
+    """What a choice should cover: `accountable` mentions by entity. Made once for as long as no message is added."""
+    if state.mentioned is None:
+        ledger = ledger_of(state) if state.found is not None else None
+        state.mentioned = Mentioned.of(accountable(state), ledger)
+    return state.mentioned
 
 
 def _apart(found: Sequence[Any], others: Sequence[Mention]) -> list[Any]:

@@ -40,6 +40,7 @@ CONFIG_KEYS |= {
     "lexical_match",
     "neighbours",
     "entity_gate",
+    "interaction",
     "token_dim",
     "unit_dim",
     "window_tokens",

@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 from reet_hf import ReetConfig, ReetForCompression, ReetForTokenScoring, ReetModel
 from reet_hf.conversation import Conversation, parse_messages
-from reet_hf.modeling.turn_head import LOSS_WEIGHTS, Queries, TurnContext, TurnHead, _coverage, _named, _segment
+from reet_hf.modeling.turn_head import LOSS_WEIGHTS, Queries, TurnContext, TurnHead, _coverage, _named, segment
 from reet_hf.records import Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
@@ -206,8 +206,8 @@ def test_segment_means_and_maxima_agree_with_loops():
     torch.manual_seed(0)
     values, lengths = torch.randn(9, 3, 2), torch.tensor([2, 1, 4, 2])
     parts = values.split(lengths.tolist())
-    assert torch.allclose(_segment(values, lengths, "mean"), torch.stack([part.mean(0) for part in parts]))
-    assert torch.allclose(_segment(values, lengths, "max"), torch.stack([part.amax(0) for part in parts]))
+    assert torch.allclose(segment(values, lengths, "mean"), torch.stack([part.mean(0) for part in parts]))
+    assert torch.allclose(segment(values, lengths, "max"), torch.stack([part.amax(0) for part in parts]))
 
 
 def test_coverage_weighs_query_words_by_rarity():

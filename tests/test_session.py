@@ -185,7 +185,7 @@ def test_a_question_that_fails_was_not_asked(compress, error, options):
         assert_same(session.compress(query=query, budget=0.5), untroubled.compress(query=query, budget=0.5))
 
 
-@pytest.mark.parametrize("place", ["Compressor.encode", "scoring.scorer.ReetScorer._encode_batch"])
+@pytest.mark.parametrize("place", ["Compressor.encode", "scoring.scorer.ReetScorer._read"])
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 def test_an_encoder_that_fails_leaves_the_session_unchanged(compress, monkeypatch, place, error):
     session = at_once(compress, CHAT[:3])

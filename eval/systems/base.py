@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from reet_hf.budget import TokenCounter
-from reet_hf.compressor import Compressor, Options
+from reet_hf.compressor import Compressor, Extractor, Options
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.scorer import Scorer, TokenScores
@@ -105,12 +105,22 @@ class ScoringSystem(System):
         counter: What counts tokens.
         unit: What is kept or dropped as a whole; see `reet_hf.compressor.Options`.
         revision: See `System`.
+        extractor: Where entities and facts come from, if they are wanted.
+        strategy: What a compression consists of, as `unit`.
     """
 
-    def __init__(self, scorer: Scorer, counter: TokenCounter, unit: str = "auto", revision: str = "") -> None:
+    def __init__(
+        self,
+        scorer: Scorer,
+        counter: TokenCounter,
+        unit: str = "auto",
+        revision: str = "",
+        extractor: Extractor | None = None,
+        strategy: str = "extractive",
+    ) -> None:
         self.scorer = _OneScore(scorer)
-        self.compressor = Compressor(self.scorer, counter)
-        self.unit = unit
+        self.compressor = Compressor(self.scorer, counter, extractor)
+        self.unit, self.strategy = unit, strategy
         self.revision = revision
 
     def open(self, messages: Messages) -> State:
@@ -120,7 +130,10 @@ class ScoringSystem(System):
         self, opened: State, query: str | None, history: Sequence[Turn], budgets: Sequence[float | int]
     ) -> list[Kept]:
         self.scorer.found = None
-        return [self._select(opened, query, history, Options(budget=budget, unit=self.unit)) for budget in budgets]
+        return [self._select(opened, query, history, self._options(budget)) for budget in budgets]
+
+    def _options(self, budget: float | int) -> Options:
+        return self.compressor.options(budget=budget, unit=self.unit, strategy=self.strategy)
 
     def _select(self, opened: State, query: str | None, history: Sequence[Turn], options: Options) -> Kept:
         scored, start = self.scorer.found is not None, time.perf_counter()

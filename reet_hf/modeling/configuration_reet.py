@@ -13,6 +13,7 @@ CHANNELS = (*((kind, name) for kind in ("named", "nominal", "term") for name in 
 """Kind and type. A name, number or date; a description ("the old man"); a technical term; an argument of a verb."""
 FACT_KINDS = ("relation", "clause")
 
+INTERACTIONS = ("late", "cross")
 SIZES = (
     "token_dim",
     "unit_dim",
@@ -41,6 +42,8 @@ class ReetConfig(PreTrainedConfig):
         dropout: Dropout probability in the head.
         lexical_match: Whether the head sees which words of a query a token or sentence repeats.
         neighbours: Sentences on either side that a sentence's part of the score sees.
+        interaction: `late`: query and text meet after the encoder, whose states are cached. `cross`: the encoder reads
+            `[CLS] earlier turns, query [SEP] context [SEP]` anew for every query.
         entity_gate: Whether tokens of names, numbers and the like weigh more by a learned factor.
         extraction: Whether `ReetForCompression` has an extraction head.
         extraction_dim: Width of the extraction head's view of a word.
@@ -70,6 +73,7 @@ class ReetConfig(PreTrainedConfig):
     lexical_match: bool = False
     neighbours: int = 0
     entity_gate: bool = False
+    interaction: str = "late"
     extraction: bool = False
     extraction_dim: int = 256
     span_dim: int = 48
@@ -122,10 +126,18 @@ class ReetConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
         if self.projection_dim is not None and self.projection_dim < 1:
             raise ValueError(f"`projection_dim` must be at least 1 or None, got {self.projection_dim}.")
+        if self.interaction not in INTERACTIONS:
+            raise ValueError(f"`interaction` must be one of {', '.join(INTERACTIONS)}, got {self.interaction!r}.")
+        if self.interaction == "cross" and self.extraction:
+            raise ValueError("`extraction` reads cached states, so `interaction` must be 'late' with it, got 'cross'.")
         positions = getattr(self.encoder_config, "max_position_embeddings", None)
         history = self.history_tokens if self.history_turns else 0
-        if positions is not None and max(self.window_tokens, self.query_tokens + history) > positions:
+        query = self.query_tokens + history
+        together = self.interaction == "cross"
+        longest = self.window_tokens + query if together else max(self.window_tokens, query)
+        if positions is not None and longest > positions:
             raise ValueError(
                 f"`window_tokens` ({self.window_tokens}) and `query_tokens` ({self.query_tokens}) with "
-                f"`history_tokens` ({history}) must not exceed the encoder's {positions} positions."
+                f"`history_tokens` ({history}) must not exceed the encoder's {positions} positions"
+                f"{', together' if together else ''}."
             )

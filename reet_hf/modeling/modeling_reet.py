@@ -16,6 +16,7 @@ from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from .configuration_reet import ReetConfig
+from .cross_head import CrossHead
 from .extraction_head import EXTRACTION_LOSSES, ExtractionHead, Words, entity_loss, fact_loss, link_loss
 from .turn_head import LOSS_WEIGHTS, Queries, TokenIndex, TurnContext, TurnHead, TurnScores, scoring_loss
 
@@ -72,7 +73,7 @@ class ReetPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, TurnHead | ExtractionHead):
+        if isinstance(module, TurnHead | CrossHead | ExtractionHead):
             module.reset_parameters()
 
 
@@ -104,8 +105,9 @@ class ReetModel(ReetPreTrainedModel):
         Args:
             input_ids: Vocabulary ids with special tokens, of shape `(windows, tokens)`.
             attention_mask: 1 for tokens, 0 for padding, of the same shape.
+            **kwargs: What else the encoder takes.
         """
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
         return ReetModelOutput(token_states=self.projection(states) if self.projection is not None else states)
 
 
@@ -120,7 +122,7 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         super().__init__(config)
         self.loss_weights = dict(LOSS_WEIGHTS)
         self.reet = ReetModel(config)
-        self.scorer = TurnHead(config)
+        self.scorer = CrossHead(config) if config.interaction == "cross" else TurnHead(config)
         self.post_init()
 
     def index(self, token_states: torch.Tensor) -> TokenIndex:
@@ -136,6 +138,22 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         own = attention_mask.bool() & (words >= 0)
         order = own.long().argsort(dim=-1, descending=True, stable=True)[:, : int(own.sum(-1).max())]
         return Queries(states.take_along_dim(order.unsqueeze(-1), 1), own.gather(1, order), words.gather(1, order))
+
+    def read_together(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
+        """States of windows as the encoder reads them behind a query, of shape `(windows, window_tokens, width)`.
+
+        Args:
+            input_ids: Windows with special tokens, of shape `(windows, window_tokens)`.
+            attention_mask: Of the same shape.
+            query: Its ids with special tokens, of shape `(query_tokens,)`.
+        """
+        asked = query.expand(len(input_ids), -1)
+        ids = torch.cat((asked, input_ids[:, 1:]), 1)
+        mask = torch.cat((torch.ones_like(asked), attention_mask[:, 1:]), 1)
+        options = {}
+        if getattr(self.config.encoder, "type_vocab_size", 0) > 1:
+            options["token_type_ids"] = torch.cat((torch.zeros_like(asked), torch.ones_like(input_ids[:, 1:])), 1)
+        return self.reet(ids, mask, **options).token_states[:, len(query) - 1 :]
 
     def score(self, index: TokenIndex, context: TurnContext) -> TurnScores:
         """Scores of one conversation's cached tokens for the queries of `context`."""
@@ -177,7 +195,8 @@ class ReetForTokenScoring(ReetPreTrainedModel):
         """
         token_states = self.reet(input_ids, attention_mask).token_states
         states = token_states.flatten(0, 1)
-        queries = self._queries(query_ids, query_words)
+        together = self.config.interaction == "cross"
+        queries = None if together else self._queries(query_ids, query_words)
         outputs, losses = [], []
         for row, positions in enumerate(token_positions):
             real = positions >= 0
@@ -192,6 +211,15 @@ class ReetForTokenScoring(ReetPreTrainedModel):
             )
             if queries is not None:
                 context.queries = queries[row]
+            if together and query_ids is not None:
+                own, places = _windows_of(positions[real], input_ids.shape[1])
+                read = (
+                    self.read_together(input_ids[own], attention_mask[own], ids[ids >= 0])
+                    if (ids >= 0).any()
+                    else token_states[own]  # a row of padding, whose column nothing reads
+                    for ids in query_ids[row]
+                )
+                context.together = [found.flatten(0, 1)[places] for found in read]
             scores = self.score(self.index(states[positions[real]]), context)
             outputs.append(scores)
             if relevance_labels is not None and prior_labels is not None:
@@ -332,6 +360,12 @@ class ReetForCompression(ExtractionMixin, ReetForTokenScoring):
             other = self.extract(**extraction).loss
             output.loss = output.loss if other is None else output.loss + other
         return output
+
+
+def _windows_of(positions: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The windows that tokens stand in, and where in these they do when only they are flattened."""
+    own, inverse = torch.unique(positions // width, return_inverse=True)
+    return own, inverse * width + positions % width
 
 
 def _padded(rows: list[torch.Tensor], tokens: int) -> torch.Tensor:

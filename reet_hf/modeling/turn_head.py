@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -68,6 +68,8 @@ class TurnContext:
         ages: Age of the token's message in turns.
         mentions: 1 for tokens of names, numbers and the like.
         queries: What is asked; `None` for the prior alone.
+        together: For a cross-encoder instead of `queries`: for each query the states of all tokens as the encoder reads
+            them behind it, each of shape `(tokens, width)`.
     """
 
     units: torch.Tensor
@@ -77,6 +79,7 @@ class TurnContext:
     ages: torch.Tensor
     mentions: torch.Tensor
     queries: Queries | None = None
+    together: Sequence[torch.Tensor] = ()
 
 
 @dataclass
@@ -98,7 +101,30 @@ class Asked:
     references: torch.Tensor
 
 
-class TurnHead(nn.Module):
+class PriorHead(nn.Module):
+    """Query-blind importance of tokens."""
+
+    def __init__(self, config: ReetConfig) -> None:
+        super().__init__()
+        self.prior_in = nn.Linear(config.width, config.unit_dim)
+        self.prior_out = nn.Linear(config.unit_dim, 1)
+        self.prior_features = nn.Linear(3, 1, bias=False)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def blind(self, token_states: torch.Tensor) -> torch.Tensor:
+        """What a token's state alone says, of shape `(tokens,)`, computed once a token."""
+        return self.prior_out(self.dropout(functional.gelu(self.prior_in(token_states)))).squeeze(-1)
+
+    def prior(self, index: TokenIndex, context: TurnContext) -> torch.Tensor:
+        """Logits of shape `(tokens,)`, with rarity, mentions and age."""
+        mentions, rarity, ages = (
+            column.to(index.prior.dtype) for column in (context.mentions, context.rarity, context.ages)
+        )
+        features = torch.stack((rarity, mentions, 1.0 / (1.0 + ages)), -1)
+        return index.prior + self.prior_features(features).squeeze(-1)
+
+
+class TurnHead(PriorHead):
     """Prior and importance of tokens from cached states, in the encoder's own geometry.
 
     A token sees the query through cosines in the encoder's space and through attention over the query's tokens.
@@ -107,7 +133,7 @@ class TurnHead(nn.Module):
     """
 
     def __init__(self, config: ReetConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         width, narrow, wide = config.width, config.token_dim, config.unit_dim
         self.lexical_match = config.lexical_match
         self.key = nn.Linear(width, narrow)
@@ -120,10 +146,6 @@ class TurnHead(nn.Module):
         )
         self.unit_mix = nn.Linear(wide, wide)
         self.unit_out = nn.Linear(wide + UNIT_FEATURES, 1)
-        self.prior_in = nn.Linear(width, wide)
-        self.prior_out = nn.Linear(wide, 1)
-        self.prior_features = nn.Linear(3, 1, bias=False)
-        self.dropout = nn.Dropout(config.dropout)
         self.sharpness = nn.Parameter(torch.empty(1))
         self.entity_gate = nn.Parameter(torch.empty(1)) if config.entity_gate else None
         self.reset_parameters()
@@ -144,17 +166,14 @@ class TurnHead(nn.Module):
 
     def index(self, token_states: torch.Tensor) -> TokenIndex:
         """The query-independent part, computed once a token."""
-        prior = self.prior_out(self.dropout(functional.gelu(self.prior_in(token_states)))).squeeze(-1)
-        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), prior)
+        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), self.blind(token_states))
 
     def forward(self, index: TokenIndex, context: TurnContext) -> TurnScores:
         """Scores of one conversation; without queries importance has no columns."""
-        mentions = context.mentions.to(index.keys.dtype)
-        rarity = context.rarity.to(index.keys.dtype)
-        recency = 1.0 / (1.0 + context.ages.to(index.keys.dtype))
-        prior = index.prior + self.prior_features(torch.stack((rarity, mentions, recency), -1)).squeeze(-1)
+        prior = self.prior(index, context)
         if context.queries is None:
             return TurnScores(prior, prior.new_zeros(len(prior), 0))
+        mentions, rarity = (column.to(index.keys.dtype) for column in (context.mentions, context.rarity))
         return TurnScores(prior, self._importance(index, context, context.queries, rarity, mentions))
 
     def _importance(
@@ -227,9 +246,9 @@ class TurnHead(nn.Module):
             hidden = hidden * gate.unsqueeze(-1)
         return (
             self.token_out(hidden).squeeze(-1),
-            _segment(hidden, lengths, "mean"),
-            _segment(cosine, lengths, "max"),
-            _segment(centre_cosine, lengths, "mean"),
+            segment(hidden, lengths, "mean"),
+            segment(cosine, lengths, "max"),
+            segment(centre_cosine, lengths, "mean"),
         )
 
     def _units(
@@ -286,7 +305,7 @@ def _coverage(
     return (covered * weight).sum(-1) / weight.sum(-1).clamp(min=1e-6)
 
 
-def _segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.Tensor:
+def segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.Tensor:
     """Values of shape `(tokens, ...)` reduced over consecutive units of `lengths` tokens."""
     flat = values.flatten(1) if values.dim() > 1 else values.unsqueeze(-1)
     if reduce == "mean" and not flat.requires_grad:  # ten times faster on a CPU than segment_reduce
@@ -326,15 +345,15 @@ def scoring_loss(
     prior_loss = (prior_loss * blind).sum() / blind.sum().clamp(min=1)
 
     lengths = torch.unique_consecutive(units, return_counts=True)[1]
-    unit_logits = _segment(scores.importance, lengths, "mean")
-    gold = _segment(targets, lengths, "max")
+    unit_logits = segment(scores.importance, lengths, "mean")
+    gold = segment(targets, lengths, "max")
     gold = (gold >= 0.5 * gold.amax(0).clamp(min=1e-6)) & (gold > 0)
     asked = gold.any(0)
     log_share = unit_logits.log_softmax(0).masked_fill(~gold, torch.finfo(unit_logits.dtype).min)
     ranking = -torch.logsumexp(log_share, 0).where(asked, 0.0)
     ranking_loss = ranking.sum() / asked.sum().clamp(min=1)
     wanted = gold.to(targets.dtype).sum(1)
-    shares = _segment(scores.prior, lengths, "mean").log_softmax(0)
+    shares = segment(scores.prior, lengths, "mean").log_softmax(0)
     terms = {
         "token": token_loss,
         "ranking": ranking_loss,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -132,6 +132,7 @@ class ReetScorer:
         self.tokenizer = tokenizer
         self.progress = progress
         self._before, self._after = special_frame(tokenizer)
+        self._capacity = model.config.window_tokens - len(self._before) - len(self._after)
 
     @property
     def config(self) -> Any:
@@ -140,13 +141,14 @@ class ReetScorer:
 
     def _empty(self) -> ScorerState:
         options = {"dtype": self.model.dtype, "device": self.model.device}
+        late = self.config.interaction == "late"
         return ScorerState(
             table=TokenTable.from_rows([]),
             ages=np.zeros(0, dtype=np.int64),
             messages=0,
             closed=0,
-            states=GrowingTensor(self.config.width, **options),
-            keys=GrowingTensor(self.config.token_dim, **options),
+            states=GrowingTensor(self.config.width if late else 0, **options),
+            keys=GrowingTensor(self.config.token_dim if late else 0, **options),
             prior=GrowingTensor(**options),
         )
 
@@ -179,30 +181,33 @@ class ReetScorer:
     @torch.inference_mode()
     def _encode_open(self, state: ScorerState, table: TokenTable) -> None:
         """Read the windows of `table` that are not final; the state changes only when all of them were read."""
-        capacity = self.config.window_tokens - len(self._before) - len(self._after)
-        windows = plan_windows(table.units, capacity, state.closed)
-        batch: list[tuple[int, int]] = []
+        windows = plan_windows(table.units, self._capacity, state.closed)
         total = table.ids.size - state.closed
         read: list[TokenIndex] = []
         with tqdm(total=total, desc="encoding", unit="tok", disable=not self.progress or len(windows) < 32) as bar:
-            for window in windows:
-                batch.append(window)
-                if len(batch) * self.config.window_tokens >= BATCH_TOKENS or window is windows[-1]:
-                    read.append(self._encode_batch(table.ids, batch))
-                    bar.update(batch[-1][1] - batch[0][0])
-                    batch = []
+            for batch in self._batches(windows):
+                read.append(self.model.index(self._read(table.ids, batch)))
+                bar.update(batch[-1][1] - batch[0][0])
         for name in ("states", "keys", "prior"):
             getattr(state, name).write(state.closed, torch.cat([getattr(index, name) for index in read]))
         state.closed = windows[-1][0]
 
-    def _encode_batch(self, ids: np.ndarray, windows: Sequence[tuple[int, int]]) -> TokenIndex:
+    def _batches(self, windows: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
+        """Windows of about `BATCH_TOKENS` tokens together."""
+        size = -(-BATCH_TOKENS // self.config.window_tokens)
+        return (windows[first : first + size] for first in range(0, len(windows), size))
+
+    def _read(
+        self, ids: np.ndarray, windows: Sequence[tuple[int, int]], query: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """States of the tokens of windows, behind a query if there is one, of shape `(tokens, width)`."""
         rows = [[*self._before, *ids[start:end].tolist(), *self._after] for start, end in windows]
-        input_ids, mask = padded(rows, self.tokenizer.pad_token_id or 0)
-        device = self.model.device
-        hidden = self.model.reet(input_ids.to(device), mask.to(device)).token_states
+        inputs = [part.to(self.model.device) for part in padded(rows, self.tokenizer.pad_token_id or 0)]
+        hidden = (
+            self.model.reet(*inputs).token_states if query is None else self.model.read_together(*inputs, query=query)
+        )
         lead = len(self._before)
-        states = torch.cat([hidden[n, lead : lead + end - start] for n, (start, end) in enumerate(windows)])
-        return self.model.index(states)
+        return torch.cat([hidden[n, lead : lead + end - start] for n, (start, end) in enumerate(windows)])
 
     @torch.inference_mode()
     def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
@@ -224,7 +229,9 @@ class ReetScorer:
             ages=self._tensor(state.ages[table.messages]),
             mentions=self._tensor(table.mentions),
         )
-        if query:
+        if query and self.config.interaction == "cross":
+            context.together = [self._together(table, query, history)]
+        elif query:
             context.queries = self._queries(query, history)
         scores = self.model.score(state.index, context)
         logits = scores.importance[:, -1] if query else scores.prior
@@ -236,12 +243,22 @@ class ReetScorer:
 
     def _queries(self, query: str, history: Sequence[Turn]) -> Queries:
         """The query as one row."""
+        ids, words = self._query(query, history)
+        return self.model.read(ids, torch.ones_like(ids), words)
+
+    def _together(self, table: TokenTable, query: str, history: Sequence[Turn]) -> torch.Tensor:
+        """States of all tokens as they are read behind the query, of shape `(tokens, width)`."""
+        ids, _ = self._query(query, history)
+        windows = plan_windows(table.units, self._capacity)
+        return torch.cat([self._read(table.ids, batch, ids[0]) for batch in self._batches(windows)])
+
+    def _query(self, query: str, history: Sequence[Turn]) -> list[torch.Tensor]:
+        """Ids and words of the query and what is read before it, each of shape `(1, query_tokens)`."""
         config = self.config
         seen = list(history)[-config.history_turns :] if config.history_turns else []
         turns = [f"{turn.query} {turn.answer}".strip() for turn in seen]
         row = query_tokens(query, self.tokenizer, config.query_tokens, turns, config.history_tokens)
-        ids, words = (torch.tensor([part], device=self.model.device) for part in row)
-        return self.model.read(ids, torch.ones_like(ids), words)
+        return [torch.tensor([part], device=self.model.device) for part in row]
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)

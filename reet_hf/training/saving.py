@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Trainer
 
-from .. import __version__
 from .launch import MACHINE_OPTIONS, published_command
 
 SCHEDULE = (
@@ -60,7 +60,7 @@ def save_run(
         "runtime_seconds": metrics.get("train_runtime"),
         "data_fingerprint": dict(fingerprints),
         "metrics": {k: v for k, v in metrics.items() if k.startswith(("eval_", "train_loss"))},
-        "versions": {"reet_hf": __version__, "torch": torch.__version__},
+        "versions": {"reet_hf": version("reet-hf"), "torch": torch.__version__},
     }
     for name, source in sources.items():
         if source:

@@ -1,0 +1,95 @@
+"""What units cover: each entity once, by the unit that is needed most; often mentioned ones weigh more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .ledger import Ledger
+from .records import Mention, Span
+from .references import LITERAL
+from .segmentation import span_array
+
+REFERENCE_WEIGHT = 0.2  # an entity that was referred to again weighs so much more each time
+COVERED = 0.02  # worth of an entity's being kept at all, in tokens that are surely needed
+LITERAL_SHARE = 0.5  # of the budget that numbers, identifiers and the like may take before all else
+
+
+@dataclass(frozen=True)
+class Mentioned:
+    """Mentions of entities, numbers and the like as arrays.
+
+    Attributes:
+        places: Message, first character and character after the last, of shape `(mentions, 3)`, in reading order.
+        entities: Number of the entity of each, of shape `(mentions,)`.
+        weights: Of each entity, of shape `(entities,)`.
+        literal: Whether it is a number, date, identifier or address, of the same shape.
+    """
+
+    places: np.ndarray
+    entities: np.ndarray
+    weights: np.ndarray
+    literal: np.ndarray
+
+    @classmethod
+    def of(cls, mentions: Iterable[Mention], ledger: Ledger | None = None) -> Mentioned:
+        """Mentions in reading order, those of one entity of the ledger, or of one text, together; no constraints."""
+        known: dict[Span, int] = {}
+        if ledger is not None:
+            known = {span: number for number, each in enumerate(ledger.entities) for span in each.mentions}
+        kept = [mention for mention in mentions if mention.type != "CONSTRAINT"]
+        spans = [Span(mention.message, mention.start, mention.end) for mention in kept]
+        keys = [known.get(span, (m.type, m.text.casefold())) for span, m in zip(spans, kept, strict=True)]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        turns: list[set[int]] = [set() for _ in numbers]
+        literal = np.zeros(len(numbers), dtype=bool)
+        for key, mention in zip(keys, kept, strict=True):
+            turns[numbers[key]].add(mention.message)
+            literal[numbers[key]] |= mention.type in LITERAL
+        references = np.array([len(own) - 1 for own in turns], dtype=np.float64)
+        entities = np.array([numbers[key] for key in keys], dtype=np.int64)
+        return cls(span_array(spans), entities, 1.0 + REFERENCE_WEIGHT * references, literal)
+
+
+def coverage(units: np.ndarray, scores: np.ndarray, mentioned: Mentioned) -> tuple[np.ndarray, np.ndarray]:
+    """Summed weights of the entities that each unit is to cover, and how many of them are literal: both `(units,)`.
+
+    Args:
+        units: Message, first character and character after the last, in reading order, of shape `(units, 3)`.
+        scores: Of the units; an entity is left to the unit of highest score that has the whole of a mention.
+        mentioned: What there is to cover.
+    """
+    if not len(units) or not len(mentioned.places):
+        return np.zeros(len(units)), np.zeros(len(units))
+    stride = int(max(units[:, 1:].max(), mentioned.places[:, 1:].max())) + 1
+    firsts = units[:, 0] * stride + units[:, 1]
+    owner = np.searchsorted(firsts, mentioned.places[:, 0] * stride + mentioned.places[:, 1], side="right") - 1
+    inside = (owner >= 0) & (units[owner, 0] == mentioned.places[:, 0]) & (mentioned.places[:, 2] <= units[owner, 2])
+    owner, entities = owner[inside], mentioned.entities[inside]
+    order = np.lexsort((owner, -scores[owner], entities))
+    first = np.diff(entities[order], prepend=-1) != 0
+    owner, entities = owner[order][first], entities[order][first]
+    weights, literal = mentioned.weights[entities], mentioned.literal[entities]
+    return np.bincount(owner, weights, len(units)), np.bincount(owner, literal, len(units))
+
+
+def worth_of_coverage(
+    units: np.ndarray, scores: np.ndarray, costs: np.ndarray, mentioned: Mentioned, limit: int, total: int
+) -> np.ndarray:
+    """What the first form of each unit is worth beside its score, in tokens that are surely needed, `(units,)`.
+
+    Numbers, dates, identifiers and addresses are what users miss first: where the first forms of the units that cover
+    them take no more than a share of the budget, these come before everything.
+
+    Args:
+        units, scores, mentioned: As in `coverage`.
+        costs: Tokens of the first form of each unit, of shape `(units,)`.
+        limit: The budget in tokens.
+    """
+    weights, literal = coverage(units, scores, mentioned)
+    worth = COVERED * weights
+    if costs[literal > 0].sum() <= min(1.0, 2 * limit / max(float(total), 1.0)) ** LITERAL_SHARE * limit:
+        worth = worth + np.where(literal > 0, costs, 0.0)
+    return worth

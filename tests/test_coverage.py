@@ -1,0 +1,81 @@
+"""What units cover, against the plain definition; and that a choice favours what is mentioned again and again."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reet_hf.coverage import REFERENCE_WEIGHT, Mentioned, coverage
+from reet_hf.ledger import Ledger
+from reet_hf.records import EntityMention, Mention
+
+
+def plain(units, scores, places, entities, weights) -> list[float]:
+    """Every entity in a unit of the highest score that has the whole of a mention, the first of those."""
+    found = [0.0] * len(units)
+    for entity in sorted(set(entities)):
+        own = [place for place, number in zip(places, entities, strict=True) if number == entity]
+        able = [
+            number
+            for number, (message, start, end) in enumerate(units)
+            if any(message == m and start <= a and b <= end for m, a, b in own)
+        ]
+        if able:
+            found[max(able, key=lambda number: (scores[number], -number))] += weights[entity]
+    return found
+
+
+@st.composite
+def texts(draw):
+    units, places = [], []
+    for message in range(draw(st.integers(1, 3))):
+        borders = sorted(draw(st.sets(st.integers(0, 30), min_size=2, max_size=6)))
+        units += [(message, a, b) for a, b in zip(borders, borders[1:], strict=False) if draw(st.booleans())]
+        starts = sorted(draw(st.sets(st.integers(0, 28), max_size=5)))
+        places += [(message, start, start + draw(st.integers(1, 3))) for start in starts]
+    scores = [draw(st.sampled_from([0.1, 0.5, 0.9])) for _ in units]
+    entities = [draw(st.integers(0, 3)) for _ in places]
+    return units, scores, places, entities
+
+
+@given(texts())
+def test_each_entity_is_left_to_the_unit_that_is_needed_most(made):
+    units, scores, places, entities = made
+    weights = np.array([1.0, 2.0, 3.0, 4.0])
+    literal = np.array([True, False, True, False])
+    mentioned = Mentioned(np.array(places).reshape(-1, 3), np.array(entities, dtype=np.int64), weights, literal)
+    found = coverage(np.array(units).reshape(-1, 3), np.array(scores), mentioned)
+    assert found[0].tolist() == plain(units, scores, places, entities, weights.tolist())
+    assert found[1].tolist() == plain(units, scores, places, entities, literal.astype(float).tolist())
+
+
+def test_an_entity_weighs_more_with_every_message_that_refers_to_it():
+    mentions = [
+        Mention("Rome", "NAME", 0, 0, 4),
+        Mention("rome", "NAME", 0, 9, 13),
+        Mention("never", "CONSTRAINT", 0, 20, 25),
+        Mention("Oslo", "NAME", 1, 0, 4),
+        Mention("Rome", "NAME", 2, 0, 4),
+        Mention("Rome", "NAME", 4, 0, 4),
+    ]
+    found = Mentioned.of(mentions)
+    assert found.entities.tolist() == [0, 0, 1, 0, 0]
+    assert found.weights.tolist() == [1 + 2 * REFERENCE_WEIGHT, 1.0]
+
+
+def test_mentions_of_one_entity_of_the_ledger_are_one_thing_to_cover():
+    ledger = Ledger()
+    first, second = "Ann Lee came.", "Ann paid."
+    ledger.add(first, [EntityMention("Ann Lee", "PERSON", "named", 0, 0, 7)])
+    ledger.add(second, [EntityMention("Ann", "PERSON", "named", 1, 0, 3)])
+    mentions = [Mention("Ann Lee", "PERSON", 0, 0, 7), Mention("Ann", "PERSON", 1, 0, 3)]
+    assert Mentioned.of(mentions, ledger).entities.tolist() == [0, 0]
+    assert Mentioned.of(mentions).entities.tolist() == [0, 1]
+
+
+def test_without_a_query_identifiers_of_dull_sentences_stay(compress):
+    dull = ["the order of june was the same as it was when it was.", "the order is ab-12 when it is."]
+    text = " ".join(["the order of june was the same as it was when it was."] * 6 + dull)
+    kept = compress({"context": text}, budget=0.5)["text"]
+    assert "ab-12" in kept
