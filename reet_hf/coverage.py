@@ -14,7 +14,7 @@ from .segmentation import span_array
 
 REFERENCE_WEIGHT = 0.2  # an entity that was referred to again weighs so much more each time
 COVERED = 0.02  # worth of an entity's being kept at all, in tokens that are surely needed
-LITERAL_SHARE = 0.5  # of the budget that numbers, identifiers and the like may take before all else
+LITERAL_RATE = 0.5  # keep rate from which on numbers, identifiers and the like may take the whole budget, if they must
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,18 @@ def worth_of_coverage(
     """What the first form of each unit is worth beside its score, in tokens that are surely needed, `(units,)`.
 
     Numbers, dates, identifiers and addresses are what users miss first: where the first forms of the units that cover
-    them take no more than a share of the budget, these come before everything.
+    them take no more than a share of the budget, these come before everything. The share is all of it from
+    `LITERAL_RATE` on and falls with the square of the rate below.
 
     Args:
         units, scores, mentioned: As in `coverage`.
         costs: Tokens of the first form of each unit, of shape `(units,)`.
         limit: The budget in tokens.
+        total: Tokens of the whole conversation.
     """
     weights, literal = coverage(units, scores, mentioned)
     worth = COVERED * weights
-    if costs[literal > 0].sum() <= min(1.0, 2 * limit / max(float(total), 1.0)) ** LITERAL_SHARE * limit:
+    share = min(1.0, limit / (LITERAL_RATE * max(total, 1))) ** 2
+    if costs[literal > 0].sum() <= share * limit:
         worth = worth + np.where(literal > 0, costs, 0.0)
     return worth

@@ -140,3 +140,9 @@ def test_a_threshold_drops_facts_that_are_less_likely_and_importance_stays_a_cha
     border = sorted(piece["importance"] for piece in everything)[1]
     assert facts(threshold=border) == [piece for piece in everything if piece["importance"] >= border]
     assert facts(threshold=1.0) == []
+
+
+def test_a_window_without_entities_beside_one_that_has_some_is_read(extract):
+    plain = {"role": "user", "content": "the visa when the order is. " * 12}
+    found = extract([plain, *MESSAGES, plain])
+    assert "Rome" in found

@@ -129,7 +129,9 @@ class ReetExtractor:
         known = self.model.extractor.read(inputs, words)
         logits = self.model.extractor.entities(known, mask).float().cpu()
         found = [self._entities(window, logits[place, : len(window)]) for place, window in enumerate(read)]
-        subjects = padded_rows([np.array([(s.first, s.last) for _, s in own]).reshape(-1, 2) for own in found], -1)
+        subjects = padded_rows(
+            [np.array([(s.first, s.last) for _, s in own], dtype=np.int64).reshape(-1, 2) for own in found], -1
+        )
         said: list[list[Statement]] = [[] for _ in read]
         if subjects.shape[1]:
             kinds = torch.full((len(read),), self.fact_kind, device=device)
