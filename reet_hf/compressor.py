@@ -228,9 +228,7 @@ class Compressor:
     ) -> Compressed:
         """The lines of the ledger that fit, those of most worth for the query first."""
         ledger = ledger_of(state)
-        places = [fact.sources[-1] for fact in ledger.facts]
-        pooled = pool(scores, span_array(places))
-        chances = pooled if scores.chances is not None else chance(pooled)
+        chances = _chances(scores, [fact.sources[-1] for fact in ledger.facts])
         worth = weighted(ledger, np.where(chances >= (options.threshold or 0.0), chances, 0.0).tolist())
 
         def as_messages(text: str) -> list[dict[str, Any]]:
@@ -239,13 +237,13 @@ class Compressor:
         chat = counter.chat if state.conversation.form == "messages" else None
         count = counter.count if chat is None else lambda text: chat(as_messages(text))
         lines = choose_facts(ledger, worth, tokens.budget, count)
-        kept = sources_of(ledger, lines.facts)
-        importance = dict(zip(places, chances.tolist(), strict=True))
+        kept = sources_of(ledger, lines.facts, [message.text for message in state.conversation.messages])
+        pieces = zip(kept, _chances(scores, kept).tolist(), strict=True)
         receipt = make_receipt(state.conversation, accountable(state), kept, ledger)
         return Compressed(
             text=lines.text,
             messages=tuple(as_messages(lines.text)) if lines.text else (),
-            pieces=tuple(Piece(span.message, span.start, span.end, importance[span]) for span in kept),
+            pieces=tuple(Piece(span.message, span.start, span.end, value) for span, value in pieces),
             tokens=TokenCounts(tokens.original, lines.tokens, tokens.budget),
             entities=known_entities(ledger, receipt.kept),
             facts=ledger.as_facts(),
@@ -261,6 +259,12 @@ class Compressor:
         measured(state, counts, "sentence")
         costs = counts.costs["sentence"]
         return "clause" if len(costs) and limit < 3 * costs.mean() else "sentence"
+
+
+def _chances(scores: TokenScores, spans: Sequence[Span]) -> np.ndarray:
+    """Mean chances of spans, of shape `(spans,)`; importance squashed into (0, 1) where scores say no chance."""
+    pooled = pool(scores, span_array(spans))
+    return pooled if scores.chances is not None else chance(pooled)
 
 
 def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Candidates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from .coverage import REFERENCE_WEIGHT
 from .ledger import Ledger
@@ -82,9 +83,20 @@ def choose_facts(ledger: Ledger, worth: Sequence[float], limit: int, count: Call
     return FactLines(render_facts(ledger, chosen), tuple(sorted(chosen)), tokens(chosen))
 
 
-def sources_of(ledger: Ledger, facts: Sequence[int]) -> list[Span]:
-    """Where the facts were last said, in the order of the text, each place once."""
-    return sorted({ledger.facts[number].sources[-1] for number in facts})
+def sources_of(ledger: Ledger, facts: Sequence[int], texts: Sequence[str]) -> list[Span]:
+    """Where the facts were last said and their entities' names first written, in the order of the text, each once.
+
+    Args:
+        ledger: With the facts.
+        facts: Their numbers.
+        texts: Text of every message.
+    """
+    names = set()
+    for entity in {ledger.facts[number].entity for number in facts}:
+        known = ledger.entities[entity]
+        written = (span for span in known.mentions if texts[span.message][span.start : span.end] == known.name)
+        names |= set(islice(written, 1))
+    return sorted(names | {ledger.facts[number].sources[-1] for number in facts})
 
 
 def _flat(text: str) -> str:

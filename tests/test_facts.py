@@ -31,13 +31,14 @@ def ledger_of(*said: tuple[str, str]) -> Ledger:
     return ledger
 
 
-LEDGER = ledger_of(
+SAID = (
     ("Acme Corp", "was founded in 1985"),
     ("Oslo Bank", "has 12 branches"),
     ("Acme Corp", "makes boats"),
     ("Oslo Bank", "has 14 branches"),
     ("Acme Corp", "is based in\n Bergen"),
 )
+LEDGER = ledger_of(*SAID)
 
 
 def test_facts_stand_behind_their_entity_in_the_order_of_the_ledger():
@@ -52,7 +53,9 @@ def test_the_best_facts_are_kept_and_what_was_superseded_is_never_shown():
     assert everything.facts == (0, 2, 3, 4) and "12 branches" not in everything.text
     few = choose_facts(LEDGER, worth, 9, COUNTERS[0])
     assert few.facts == (2, 3) and few.tokens == 9
-    assert sources_of(LEDGER, few.facts) == [Span(2, 10, 21), Span(3, 10, 25)]
+    texts = [f"{name} {fact}." for name, fact in SAID]
+    names = [Span(0, 0, 9), Span(1, 0, 9)]
+    assert sources_of(LEDGER, few.facts, texts) == [*names, Span(2, 10, 21), Span(3, 10, 25)]
 
 
 def test_a_fact_that_fits_is_not_lost_behind_one_that_does_not():
