@@ -16,8 +16,8 @@ from ..windows import TokenTable, plan_windows, special_frame
 from .decoding import best_spans
 from .examples import WindowWords, padded_rows
 
-THRESHOLD = 0.4  # chance above which an entity is found
-FACT_THRESHOLD = 0.3
+THRESHOLD = 0.1  # chance above which an entity is found
+FACT_THRESHOLD = 0.1
 KINDS = ("named", "nominal")  # the kinds of mention that a conversation's entities have
 FACT_KIND = "clause"
 BATCH = 16  # windows

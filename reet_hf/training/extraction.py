@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from ..conversation import Conversation, parse_messages
 from ..extraction.examples import ExtractionCollator, ExtractionExample, WindowWords
-from ..extraction.extractor import decode
+from ..extraction.extractor import FACT_THRESHOLD, decode
 from ..extraction.labels import Guide, channel_groups, guide_of, marked, word_spans
 from ..modeling.extraction_head import grouped
 from ..windows import plan_windows, tokenize
@@ -197,7 +197,7 @@ def held_out(files: Mapping[str, Rows]) -> dict[str, Rows]:
 
 @torch.no_grad()
 def extraction_scores(
-    model: Any, tokenizer: Any, rows: Rows, name: str, threshold: float, fact_threshold: float = 0.3
+    model: Any, tokenizer: Any, rows: Rows, name: str, threshold: float, fact_threshold: float = FACT_THRESHOLD
 ) -> dict[str, float]:
     """Precision, recall and F1 of entity spans of any type, of facts given their subjects, and accuracy of links.
 
