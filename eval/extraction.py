@@ -79,7 +79,7 @@ def span_scores(finder: MentionFinder, rows: Rows, guide: Guide, seed: int = 0) 
     for row in tqdm(rows, leave=False):
         gold = gold_places(row, guide)
         unsaid = {marked(entity) for entity in row["entities"]} - gold
-        counts.append(row_counts(set(finder.find(row["text"], guide.kinds)), gold, unsaid))
+        counts.append(row_counts(set(finder.find(row["text"], guide)), gold, unsaid))
     each = np.array(counts)
     chooser = np.random.default_rng(seed)
     draws = [f1_scores(each[chooser.integers(len(each), size=len(each))].sum(0)) for _ in range(RESAMPLES)]

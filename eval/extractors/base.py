@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+
+from reet_hf.extraction.labels import Guide
 
 Place = tuple[int, int]
 
@@ -18,5 +19,5 @@ class MentionFinder(ABC):
     revision: str = ""
 
     @abstractmethod
-    def find(self, text: str, kinds: Sequence[str]) -> list[Place]:
-        """Characters of the mentions of these kinds (`labels.Guide.kinds`), whatever their types."""
+    def find(self, text: str, guide: Guide) -> list[Place]:
+        """Characters of the mentions that a data set with this guide marks."""

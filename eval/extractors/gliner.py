@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from eval.extractors.base import MentionFinder, Place
 from eval.revision import revision, unavailable
 from eval.systems.gliner_entities import stretches
+from reet_hf.extraction.labels import Guide
 
 LABELS = {"named": "name", "nominal": "description", "term": "term", "argument": "argument"}
 
@@ -25,10 +25,10 @@ class Gliner(MentionFinder):
     def __init__(self, model: Any, threshold: float, digest: str = "") -> None:
         self.model, self.threshold, self.revision = model, threshold, digest
 
-    def find(self, text: str, kinds: Sequence[str]) -> list[Place]:
+    def find(self, text: str, guide: Guide) -> list[Place]:
         """See `MentionFinder`."""
         pieces = stretches(text, self.model.config.max_len)
-        labels = [LABELS[kind] for kind in kinds]
+        labels = [LABELS[kind] for kind in guide.kinds]
         found: list[Place] = []
         shift = 0
         for piece, entities in zip(

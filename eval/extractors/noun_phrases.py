@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import regex
 
 from eval.extractors.base import MentionFinder, Place
+from reet_hf.extraction.labels import Guide
 from reet_hf.lexicon import FUNCTION_WORDS, WORD
 
 _DETERMINERS = "the a an this that these those my your his her its our their"
@@ -21,9 +20,9 @@ class NounPhrases(MentionFinder):
         determiners: Whether a determiner belongs to its phrase.
     """
 
-    def find(self, text: str, kinds: Sequence[str]) -> list[Place]:
+    def find(self, text: str, guide: Guide) -> list[Place]:
         """See `MentionFinder`; determiners belong to phrases where descriptions or arguments are asked for."""
-        whole = bool({"nominal", "argument"} & set(kinds))
+        whole = bool({"nominal", "argument"} & set(guide.kinds))
         found: list[Place] = []
         start: int | None = None
         lead: int | None = None

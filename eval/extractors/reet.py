@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import chain
 
 from eval.extractors.base import MentionFinder, Place
 from eval.revision import revision
 from eval.systems.reet import scorer
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.extraction.extractor import THRESHOLD, ReetExtractor
+from reet_hf.extraction.labels import Guide
 from reet_hf.registration import DEFAULT_MODEL, bundled_model
 
 
@@ -24,10 +25,10 @@ class Reet(MentionFinder):
         self.scorer, self.threshold = scorer(model), threshold
         self.revision = revision(bundled_model(model))
 
-    def find(self, text: str, kinds: Sequence[str]) -> list[Place]:
+    def find(self, text: str, guide: Guide) -> list[Place]:
         """See `MentionFinder`."""
         conversation = Conversation(parse_messages([{"role": "document", "content": text}]))
-        extractor = ReetExtractor(self.scorer.model, self.scorer.tokenizer, kinds, self.threshold)
+        extractor = ReetExtractor(self.scorer.model, self.scorer.tokenizer, chain(*guide.groups), self.threshold)
         findings = extractor.extract(conversation, self.scorer.encode(conversation, None))
         return sorted({(mention.start, mention.end) for mention in findings.mentions})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..conversation import Conversation
-from ..modeling.extraction_head import Words
+from ..modeling.extraction_head import Words, any_channel
 from ..records import EntityMention, Span, Statement
 from ..windows import TokenTable, plan_windows, special_frame
 from .decoding import best_spans
@@ -80,17 +80,26 @@ class ReetExtractor:
     Args:
         model: A `ReetForCompression` or `ReetForEntityExtraction` with an extraction head.
         tokenizer: Its fast tokenizer.
-        kinds: The kinds of mention that are found.
+        channels: Kind and type of the mentions that are found; default: those of `KINDS`, of all types.
         threshold: Chance above which a mention is found.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, kinds: Sequence[str] = KINDS, threshold: float = THRESHOLD) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        channels: Iterable[tuple[str, str]] | None = None,
+        threshold: float = THRESHOLD,
+    ) -> None:
         self.model, self.config, self.threshold = model, model.config, threshold
         before, after = special_frame(tokenizer)
         self.capacity = model.config.window_tokens - len(before) - len(after)
-        channels = model.config.channels
-        self.types = [name for _, name in channels]
-        self.channels = {kind: [n for n, (own, _) in enumerate(channels) if own == kind] for kind in kinds}
+        known = [(kind, name) for kind, name in model.config.channels]
+        wanted = [pair for pair in known if pair[0] in KINDS] if channels is None else list(channels)
+        self.types = [name for _, name in known]
+        self.channels: dict[str, list[int]] = {}
+        for pair in dict.fromkeys(wanted):
+            self.channels.setdefault(pair[0], []).append(known.index(pair))
         self.fact_kind = model.config.fact_kinds.index(FACT_KIND)
 
     @torch.inference_mode()
@@ -157,13 +166,12 @@ class ReetExtractor:
         found: dict[tuple[int, int], tuple[str, WordSpan]] = {}
         logits = window.inside(logits)
         for kind, own in self.channels.items():
-            for span in decode(logits[..., own], self.threshold):
+            anyone = any_channel(logits[..., own])
+            for span in decode(anyone, self.threshold):
                 known = found.get((span.first, span.last))
                 if known is None or known[1].chance < span.chance:
-                    found[span.first, span.last] = (
-                        kind,
-                        WordSpan(span.first, span.last, own[span.channel], span.chance),
-                    )
+                    channel = own[int(logits[span.first, span.last - span.first, own].argmax())]
+                    found[span.first, span.last] = (kind, WordSpan(span.first, span.last, channel, span.chance))
         return [found[place] for place in sorted(found)]
 
 

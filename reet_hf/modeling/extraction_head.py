@@ -187,6 +187,11 @@ def _distance(subjects: torch.Tensor, count: int) -> torch.Tensor:
     return gap.clamp(-DISTANCES, DISTANCES) + DISTANCES
 
 
+def any_channel(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of the chance that any of the channels holds, of shape `(..., 1)`; see `grouped`."""
+    return logits.logsumexp(-1, keepdim=True)
+
+
 def grouped(logits: torch.Tensor, groups: torch.Tensor, count: int) -> torch.Tensor:
     """Logits of groups of channels, of shape `(..., count)`: of the chance that any channel of a group holds.
 
