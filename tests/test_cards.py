@@ -13,10 +13,10 @@ from huggingface_hub import ModelCard
 
 from reet_hf import ReetError
 from reet_hf.hub.bundle import requirements
-from reet_hf.hub.cards import build_card, main, read_person
+from reet_hf.hub.cards import build_card, files_of, main, read_person
 
 PERSON = Path(__file__).resolve().parent.parent / "model_cards" / "reet-base.md"
-RECIPE = Path(__file__).resolve().parent.parent / "train" / "recipes" / "reet-base.yaml"
+RECIPE = Path(__file__).resolve().parent.parent / "train" / "recipes" / "reet-base-5.yaml"
 SYSTEMS = ("random", "tfidf", "bm25", "minilm", "reet")
 
 
@@ -49,16 +49,18 @@ def make_results(model: str = "reet/reet-base") -> dict:
 
 
 def make_training() -> dict:
-    mixture = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["mixture"]
+    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    mixtures = {name: recipe[name] for name in ("mixture", "extraction_mixture")}
+    files = [name for mixture in mixtures.values() for name in mixture]
     return {
-        "command": "accelerate launch train/train_scorer.py train/recipes/reet-base.yaml --data DATA",
+        "command": "accelerate launch train/train_reet.py train/recipes/reet-base-5.yaml --data DATA",
         "encoder": "all-MiniLM-L6-v2",
-        "recipe": {"mixture": mixture, "max_tokens": 2049, "frozen": ["embeddings"], "model": {}, "expect": {}},
+        "recipe": {**mixtures, "max_tokens": 2049, "frozen": ["embeddings"], "model": {}, "expect": {}},
         "seed": 71,
         "processes": 3,
         "steps": 1234,
         "runtime_seconds": 5678.9,
-        "data_fingerprint": {name: f"{number:016x}" for number, name in enumerate(mixture)},
+        "data_fingerprint": {name: f"{number:016x}" for number, name in enumerate(files)},
         "metrics": {"eval_kept_at_20": 0.8123, "train_loss": 0.4567},
         "versions": {"reet_hf": "0.1.0", "torch": "2.99.1"},
     }
@@ -114,7 +116,7 @@ def test_numbers_of_tables_come_from_files_only(project):
 
 def test_training_and_architecture_come_from_their_files(project, tiny_model):
     rows, training = rows_of(build(project).text), make_training()
-    for number, (name, passes) in enumerate(training["recipe"]["mixture"].items()):
+    for number, (name, passes) in enumerate(files_of(training).items()):
         assert [f"`{name}`", str(passes), f"`{number:016x}`"] in rows
     for row in (["`seed`", "71"], ["`steps`", "1234"], ["`max_tokens`", "2049"], ["`eval_kept_at_20`", "0.8123"]):
         assert row in rows
@@ -130,10 +132,13 @@ def test_every_stage_is_told_the_first_one_first(project):
         return make_training() | {"recipe": recipe, "command": f"train-{number}", "data_fingerprint": mixture} | more
 
     average = {"command": "average-3", "share": 0.375}
+    head = stage(7)
     last = make_training() | {"initial": stage(2, initial=stage(1)), "average": average, "afterwards": "Nothing else."}
+    last |= {"extractor": head}
     (project / "reet/reet-base/training.json").write_text(json.dumps(last))
     text = build(project).text
-    told = ["Stage 1 of 3", "train-1\n", "9001", "Stage 2 of 3", "train-2\n", "9002", "Stage 3 of 3", last["command"]]
+    told = ["Stage 1 of 3", "train-1\n", "9001", "Stage 2 of 3", "train-2\n", "9002", "head that the last stage", "9007"]
+    told += ["Stage 3 of 3", last["command"]]
     told += ["0.375", "average-3\n", "Nothing else."]
     assert not [words for words in told if words not in text]
     places = [text.index(words) for words in told]
@@ -141,8 +146,12 @@ def test_every_stage_is_told_the_first_one_first(project):
 
 
 def test_what_holds_for_all_models_is_said_once(project):
-    (project / "model_cards/reet-base.md").open("a").write("\n## Risks\n\nOther ones.\n")
-    with pytest.raises(ReetError, match="each of the sections .* once"):
+    file = project / "model_cards/reet-base.md"
+    file.write_text(f"{file.read_text()}\n## Risks\n\nOther ones.\n")
+    text = build(project).text
+    assert text.count("## Risks") == 1 and text.index("What is left out can") < text.index("Other ones.")
+    file.write_text(f"{file.read_text()}\n## Risks\n\nMore.\n")
+    with pytest.raises(ReetError, match="each of the sections .* in one file once"):
         build(project)
 
 
@@ -187,8 +196,9 @@ def test_the_code_on_the_card_runs(project, monkeypatch, capsys):
 
 def test_every_training_file_has_licence_and_caution():
     _, _, sections = read_person(PERSON)
-    described = {row[0].strip("`"): row[1:] for row in rows_of(sections["Training data"])[2:]}
-    assert described.keys() == make_training()["recipe"]["mixture"].keys()
+    rows = [row for row in rows_of(sections["Training data"]) if row[0].startswith("`")]
+    described = {row[0].strip("`"): row[1:] for row in rows}
+    assert described.keys() == files_of(make_training()).keys()
     assert all(all(cells) for cells in described.values())
     assert re.search(r"DialogRE.*bAbI", sections["Training data"], flags=re.DOTALL)
 

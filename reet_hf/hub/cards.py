@@ -49,7 +49,7 @@ def build_card(folder: str | Path, person: str | Path, results: str | Path) -> M
     measured = read_results(Path(results), model_id)
     trained = _read_json(folder / "training.json", TRAINING_KEYS, "train/train_scorer.py writes it beside the weights")
     front, summary, sections = read_person(Path(person))
-    mixture = trained["recipe"]["mixture"]
+    mixture = files_of(trained)
     _check_mixture(Path(person), sections["Training data"], mixture)
     parts = {
         "model_id": model_id,
@@ -97,16 +97,18 @@ def read_person(path: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
         raise ReetError(f"{path} is missing; write it with front matter and the sections {', '.join(SECTIONS)}.")
     card = ModelCard(path.read_text(encoding="utf-8"))
     shared = path.with_name(COMMON)
-    text = f"{card.text}\n{shared.read_text(encoding='utf-8')}" if shared.is_file() else card.text
-    summary, *rest = re.split(r"^## +(.+)$", text.strip(), flags=re.MULTILINE)
-    titles = [title.strip() for title in rest[::2]]
-    sections = dict(zip(titles, (text.strip() for text in rest[1::2]), strict=True))
-    if sorted(titles) != sorted(SECTIONS) or not all((summary.strip(), *sections.values())):
+    texts = [shared.read_text(encoding="utf-8")] if shared.is_file() else []
+    (summary, own), common = _parts(card.text), [_parts(text)[1] for text in texts]
+    parts = [part for part in (*common, own) if part is not None]
+    sections = {title: "\n\n".join(part[title] for part in parts if title in part) for part in parts for title in part}
+    whole = len(parts) == 1 + len(texts) and all((summary, *(text for part in parts for text in part.values())))
+    if sections.keys() != set(SECTIONS) or not whole:
         raise ReetError(
-            f"{path} and {COMMON} beside it must have an opening paragraph and each of the sections "
-            f"{', '.join(SECTIONS)} once, none of them empty, but have {', '.join(titles) or 'none'}."
+            f"{path} must have an opening paragraph, and it or {COMMON} beside it each of the sections "
+            f"{', '.join(SECTIONS)}, in one file once and none of them empty, but they have "
+            f"{', '.join(sections) or 'none'}."
         )
-    return card.data.to_dict(), summary.strip(), sections
+    return card.data.to_dict(), summary, sections
 
 
 def results_section(results: Record) -> str:
@@ -168,6 +170,19 @@ def architecture_section(folder: Path) -> str:
     return _table(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
 
 
+def files_of(trained: Record) -> dict[str, float]:
+    """Passes over each file of one stage, conversations and marked texts."""
+    return {**trained["recipe"]["mixture"], **trained["recipe"].get("extraction_mixture", {})}
+
+
+def _parts(text: str) -> tuple[str, dict[str, str] | None]:
+    """What stands before the first section, and the sections; `None` if one comes twice."""
+    summary, *rest = re.split(r"^## +(.+)$", text.strip(), flags=re.MULTILINE)
+    titles = [title.strip() for title in rest[::2]]
+    sections = dict(zip(titles, (part.strip() for part in rest[1::2]), strict=True))
+    return summary.strip(), sections if len(sections) == len(titles) else None
+
+
 def mixture_section(mixture: Record, fingerprints: Record) -> str:
     """Passes over each training file, and the digest that identifies it."""
     rows = [[f"`{name}`", passes, f"`{fingerprints[name]}`"] for name, passes in mixture.items()]
@@ -179,11 +194,14 @@ def training_section(trained: Record) -> str:
     stages = [trained]
     while "initial" in stages[0]:
         stages.insert(0, stages[0]["initial"])
+    titles = [f"Stage {number} of {len(stages)}" for number in range(1, len(stages) + 1)]
+    if "extractor" in trained:
+        stages.insert(-1, trained["extractor"])
+        titles.insert(-1, "The extraction head that the last stage starts from")
     parts = []
-    for number, stage in enumerate(stages[:-1], 1):
-        passes = mixture_section(stage["recipe"]["mixture"], stage["data_fingerprint"])
-        parts += [f"Stage {number} of {len(stages)}:", _stage(stage), passes]
-    parts += [f"Stage {len(stages)} of {len(stages)}, with the files above:"] if parts else []
+    for title, stage in zip(titles[:-1], stages[:-1], strict=True):
+        parts += [f"{title}:", _stage(stage), mixture_section(files_of(stage), stage["data_fingerprint"])]
+    parts += [f"{titles[-1]}, with the files above:"] if parts else []
     return "\n\n".join([*parts, _stage(trained)])
 
 
@@ -192,7 +210,9 @@ def _stage(trained: Record) -> str:
     single = ("encoder", "seed", "processes", "steps", "runtime_seconds")
     settings = {key: trained[key] for key in single if trained.get(key) is not None}
     settings |= {
-        key: value for key, value in trained["recipe"].items() if key != "mixture" and value not in ({}, [], None)
+        key: value
+        for key, value in trained["recipe"].items()
+        if key not in ("mixture", "extraction_mixture") and value not in ({}, [], None, "")
     }
     settings |= trained.get("schedule", {})
     rows = [[f"`{key}`", _shown(value)] for key, value in settings.items()]

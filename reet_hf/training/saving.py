@@ -65,4 +65,6 @@ def save_run(
     for name, source in sources.items():
         if source:
             record[name] = json.loads((Path(source) / "training.json").read_text(encoding="utf-8"))
+            if name != "initial" and record[name].get("initial") == record.get("initial"):
+                record[name].pop("initial", None)  # told already
     (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
