@@ -19,7 +19,7 @@ from .errors import ReetError
 from .lexicon import WORD, word_identity
 from .mentions import typed_spans
 from .records import EntityMention, Fact, Mention, Span, Statement
-from .references import LITERAL, Known, name_key, referring_spans, refers_only, resolve
+from .references import LITERAL, Known, NameIndex, referring_spans, refers_only, resolve
 from .segmentation import sentences
 
 SCHEMA_VERSION = 1
@@ -77,12 +77,12 @@ class Ledger:
     entities: list[Known] = field(default_factory=list)
     facts: list[Entry] = field(default_factory=list)
     messages: int = 0
-    _called: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _names: NameIndex = field(default_factory=NameIndex, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for number, known in enumerate(self.entities):
             for name in known.names:
-                self._call(number, name)
+                self._names.add(number, name)
 
     def add(
         self, text: str, mentions: Iterable[Mention | EntityMention] = (), statements: Iterable[Statement] = ()
@@ -218,26 +218,21 @@ class Ledger:
 
     def _entity(self, place: Span, text: str, kind: str) -> int | None:
         """The entity of a mention, entered; `None` for a pronoun that stands for nothing known."""
-        number = resolve(text, kind, self.entities, self._called)
+        number = resolve(text, kind, self.entities, self._names)
         if number is None:
             if kind == "":
                 return None
             number = len(self.entities)
             self.entities.append(Known(kind, [text]))
-            self._call(number, text)
+            self._names.add(number, text)
         known = self.entities[number]
         if known.type in ("OTHER", "NAME") and kind not in ("", "OTHER", "NAME"):
             known.type = kind
         if not refers_only(text) and text not in known.names:
             known.names.append(text)
-            self._call(number, text)
+            self._names.add(number, text)
         known.mentions.append(place)
         return number
-
-    def _call(self, number: int, name: str) -> None:
-        own = self._called.setdefault(name_key(name), [])
-        if number not in own:
-            own.append(number)
 
     def _state(self, statement: Statement, entity: int, correcting: bool) -> None:
         place = Span(statement.message, statement.start, statement.end)

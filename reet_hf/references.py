@@ -6,7 +6,7 @@ Rules in the order of how sure they are, as in multi-pass coreference (Lee et al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -67,6 +67,37 @@ class Known:
         return max(self.names, key=lambda name: len(name_key(name)))
 
 
+class NameIndex:
+    """Which entities have a name that a mention could share in whole or in part, by words and initials."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, number: int, name: str) -> None:
+        """Entity `number` is also called `name`."""
+        key = name_key(name)
+        entries = [("key", key), ("short", _letters(name)), ("full", _initials(name))]
+        for entry in dict.fromkeys([*entries, *(("word", word) for word in key.split())]):
+            own = self._numbers.setdefault(entry, [])
+            if entry[1] and number not in own[-1:]:
+                own.append(number)
+
+    def called(self, key: str) -> Sequence[int]:
+        """Those with a name of this `name_key`."""
+        return self._numbers.get(("key", key), ())
+
+    def with_word(self, word: str) -> Sequence[int]:
+        """Those with this word in a name."""
+        return self._numbers.get(("word", word), ())
+
+    def near(self, text: str, key: str) -> set[int]:
+        """Those that have a word in common with `text`, or are its initials, or have it as theirs."""
+        found = {number for word in key.split() for number in self.with_word(word)}
+        for kind, letters in (("full", _letters(text)), ("short", _initials(text))):
+            found |= set(self._numbers.get((kind, letters), ()) if letters else ())
+        return found
+
+
 def referring_spans(text: str) -> Iterator[tuple[int, int]]:
     """Characters of pronouns and descriptions that stand for something mentioned before."""
     for match in _REFERRING.finditer(text):
@@ -85,17 +116,17 @@ def refers_only(text: str) -> bool:
     return _REFERRING.fullmatch(text.strip()) is not None
 
 
-def resolve(text: str, kind: str, known: Sequence[Known], called: Mapping[str, Sequence[int]]) -> int | None:
+def resolve(text: str, kind: str, known: Sequence[Known], names: NameIndex) -> int | None:
     """The number of the entity that a mention refers to; `None` if it is a new one.
 
     Args:
         text: Of the mention.
         kind: Its type.
         known: Entities by number.
-        called: Numbers of the entities that have a name of each `name_key`.
+        names: Of all of them.
     """
     key = name_key(text)
-    same = [number for number in called.get(key, ()) if key]
+    same = names.called(key)
     if kind in LITERAL:
         return _latest(known, (number for number in same if known[number].type == kind))
     word, everything = text.strip().lower(), range(len(known))
@@ -108,13 +139,13 @@ def resolve(text: str, kind: str, known: Sequence[Known], called: Mapping[str, S
         return found
     noun = key.split()[-1]
     if noun in TYPE_NOUNS and _LEADING.match(text.strip()):
-        named = [n for n in everything if any(noun in name_key(name).split() for name in known[n].names)]
+        named = names.with_word(noun)
         if named or not refers_only(text):
             return _latest(known, named)
         return _latest(known, (number for number in everything if known[number].type == TYPE_NOUNS[noun]))
     if not text.strip()[:1].isupper():
         return None
-    alike = [number for number in everything if _fits(known[number].type, kind)]
+    alike = [number for number in names.near(text, key) if _fits(known[number].type, kind)]
     return _latest(known, (number for number in alike if _alike(text, key, known[number].names)))
 
 
@@ -123,7 +154,11 @@ def _latest(known: Sequence[Known], numbers: Iterable[int]) -> int | None:
 
 
 def _alike(text: str, key: str, names: Sequence[str]) -> bool:
-    return any(_part(key, name) or _initials(text, name) or _initials(name, text) for name in names)
+    letters, initials = _letters(text), _initials(text)
+    return any(
+        _part(key, name) or (letters and letters == _initials(name)) or (initials and initials == _letters(name))
+        for name in names
+    )
 
 
 def _fits(one: str, other: str) -> bool:
@@ -140,17 +175,18 @@ def _before_the_last(known: Sequence[Known]) -> int | None:
     return last if other is None else other
 
 
-def _initials(short: str, name: str) -> bool:
-    """Whether `short` is the initials of `name`: at least two, all its words of weight."""
-    letters = short.replace(".", "").strip()
+@lru_cache(maxsize=1 << 16)
+def _letters(text: str) -> str:
+    """What a text is if it may be initials: two to six capitals; else nothing."""
+    letters = text.replace(".", "").strip()
+    return letters if 2 <= len(letters) <= 6 and letters.isupper() else ""
+
+
+@lru_cache(maxsize=1 << 16)
+def _initials(name: str) -> str:
+    """Initials of a name whose words of weight are all capitalised; else nothing."""
     words = [word for word in WORD.findall(name) if word.lower() not in _SMALL]
-    return (
-        2 <= len(letters) <= 6
-        and letters.isupper()
-        and len(words) == len(letters)
-        and all(word[0].isupper() for word in words)
-        and "".join(word[0] for word in words) == letters
-    )
+    return "".join(word[0] for word in words) if all(word[0].isupper() for word in words) else ""
 
 
 def _part(key: str, name: str) -> bool:

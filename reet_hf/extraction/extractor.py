@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,9 +41,9 @@ def decode(logits: torch.Tensor, threshold: float = THRESHOLD) -> list[WordSpan]
         logits: By first word, width and channel, of shape `(words, widths, channels)`.
         threshold: In (0, 1). A span counts by how far its chance is above it.
     """
-    best, channels = logits.sigmoid().max(-1)
-    starts, widths = (best > threshold).nonzero(as_tuple=True)
-    values = best[starts, widths].tolist()
+    best, channels = logits.max(-1)
+    starts, widths = (best > math.log(threshold / (1.0 - threshold))).nonzero(as_tuple=True)
+    values = best[starts, widths].sigmoid().tolist()
     kinds = channels[starts, widths].tolist()
     spans = [(start, start + width + 1) for start, width in zip(starts.tolist(), widths.tolist(), strict=True)]
     return [
