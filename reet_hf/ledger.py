@@ -30,9 +30,11 @@ _CORRECTION = regex.compile(
 )
 _CHANGE_WORDS = """
 actually instead rather correction meant mean now no sorry wait new newly updated update changed change moved move
-postponed rescheduled still also currently make made set again
+postponed rescheduled still also currently make made set again please thanks okay yes right
 """
 CHANGES = frozenset(word_identity(word) for word in _CHANGE_WORDS.split())
+_CLOCK = regex.compile(r"\d[:.]\d\d(?![./\d])|\d\s?[ap]\.?m\b|o['’]clock|\b(?:half|quarter)\b", regex.IGNORECASE)
+REACH = 6  # messages back to which a correction that names nothing can mean a value
 Attribute = tuple[tuple[int, ...], tuple[str, ...]]  # what is said, as word identities; the kinds of its values
 
 
@@ -244,18 +246,28 @@ class Ledger:
                 return
         corrected: list[int] = []
         if correcting and attribute is not None and not any(_competes(f, entity, attribute) for f in self.facts):
-            corrected = self._last_of(attribute[1], entity)
+            kinds = attribute[1]
+            own = (n for n, f in enumerate(self.facts) if f.entity == entity and f.current and f.attribute)
+            corrected = self._last(n for n in own if (self.facts[n].attribute or ((), ()))[1] == kinds)
             attribute = self.facts[corrected[0]].attribute if corrected else attribute
         self._enter(Entry(entity, statement.text, statement.score, [place], attribute), corrected)
 
     def _correct(self, text: str, start: int, end: int, statements: Sequence[Statement]) -> None:
-        """A corrected value that no statement holds takes the place of the last one of its kind."""
-        for kind, first, last in typed_spans(text[start:end]):
+        """A corrected value that no statement holds takes the place of the last one of its kind.
+
+        One that was said lately; where the sentence says what it is about, one that is about the same.
+        """
+        about = {word_identity(match.group()) for match in WORD.finditer(text[start:end])} - CHANGES - {0}
+        values = _values(text[start:end])
+        about -= {word_identity(m.group()) for _, a, b in values for m in WORD.finditer(text[start + a : start + b])}
+        for kind, first, last in values:
             first, last = first + start, last + start
             covered = any(s.start < last and first < s.end for s in statements)
-            if kind not in LITERAL or covered or _denied(text, start, first):
+            if covered or _denied(text, start, first):
                 continue
-            closed = self._last_of((kind,), None)
+            alike = [n for n, f in enumerate(self.facts) if f.current and f.attribute and f.attribute[1] == (kind,)]
+            near = [n for n in alike if self.facts[n].sources[-1].message >= self.messages - REACH]
+            closed = self._last([n for n in near if not about or about & self._words(self.facts[n])])
             if closed:
                 before = self.facts[closed[0]]
                 if values_of(before.text) == values_of(text[first:last]):
@@ -263,11 +275,14 @@ class Ledger:
                 place = Span(self.messages, first, last)
                 self._enter(Entry(before.entity, text[first:last], before.score, [place], before.attribute), closed)
 
-    def _last_of(self, kinds: tuple[str, ...], entity: int | None) -> list[int]:
-        """The current fact with values of these kinds that was said last, of the entity if it has one."""
-        alike = [n for n, f in enumerate(self.facts) if f.current and f.attribute and f.attribute[1] == kinds]
-        own = [n for n in alike if self.facts[n].entity == entity]
-        return sorted(own or alike, key=lambda n: self.facts[n].sources[-1])[-1:]
+    def _words(self, fact: Entry) -> set[int]:
+        """Words of weight of a fact and of the names of its entity, as identities."""
+        texts = [fact.text, *self.entities[fact.entity].names]
+        return {word_identity(match.group()) for text in texts for match in WORD.finditer(text)}
+
+    def _last(self, facts: Iterable[int]) -> list[int]:
+        """The one of these that was said last, if there are any."""
+        return sorted(facts, key=lambda n: self.facts[n].sources[-1])[-1:]
 
     def _enter(self, fact: Entry, corrected: Sequence[int]) -> None:
         """A new fact, which closes those it corrects and the one whose attribute it has."""
@@ -279,7 +294,7 @@ class Ledger:
 
 def attribute_of(text: str) -> Attribute | None:
     """What a statement gives a value to: its words of weight but those of change, and the kinds of its values."""
-    values = [(kind, start, end) for kind, start, end in typed_spans(text) if kind in LITERAL]
+    values = _values(text)
     if not values:
         return None
     words = [
@@ -296,9 +311,13 @@ def _attribute(said: Sequence[Sequence[Any]] | None) -> Attribute | None:
 
 def values_of(text: str) -> tuple[str, ...]:
     """The values in a text, without case and white space."""
-    return tuple(
-        "".join(text[start:end].casefold().split()) for kind, start, end in typed_spans(text) if kind in LITERAL
-    )
+    return tuple("".join(text[start:end].casefold().split()) for _, start, end in _values(text))
+
+
+def _values(text: str) -> list[tuple[str, int, int]]:
+    """Kind and characters of dates, numbers and the like; a time of day is no date."""
+    found = ((kind, start, end) for kind, start, end in typed_spans(text) if kind in LITERAL)
+    return [("TIME" if kind == "DATE" and _CLOCK.search(text, a, b) else kind, a, b) for kind, a, b in found]
 
 
 def _same(fact: Entry, text: str, attribute: Attribute | None) -> bool:

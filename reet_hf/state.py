@@ -155,37 +155,40 @@ def _form_costs(
     return costs.astype(np.int64).reshape(-1, short).T
 
 
+def reported(state: State) -> list[EntityMention]:
+    """All mentions that were found, in the order of the text.
+
+    By rules what is only ever the same by its text, as named and of chance 1; the rest by the extractor, and by rules
+    again where they see a name and it none.
+    """
+    literal = [mention for mention in state.mentions if mention.type in LITERAL]
+    found = _apart(state.found.mentions, literal)
+    taken = sorted((m.message, m.start, m.end) for m in found if m.kind == "named")
+    names = [m for m in state.mentions if m.type == "NAME" and not _overlaps(m, taken)]
+    ruled = [EntityMention(m.text, m.type, "named", m.message, m.start, m.end) for m in literal]
+    ruled += [EntityMention(m.text, "OTHER", "named", m.message, m.start, m.end) for m in names]
+    return sorted([*ruled, *found], key=lambda m: (m.message, m.start, m.end))
+
+
 def accountable(state: State) -> list[Mention]:
-    """The mentions that a receipt lists: those of rules, with an extractor's names in place of capitalised words."""
+    """The mentions that a receipt lists: constraints, and what is named, by rules alone where there is no extractor."""
     if state.found is None:
         return state.mentions
-    literal = [mention for mention in state.mentions if mention.type != "NAME"]
-    named = [
-        Mention(m.text, m.type, m.message, m.start, m.end)
-        for m in _apart(state.found.mentions, [m for m in literal if m.type != "CONSTRAINT"])
-        if m.kind == "named"
-    ]
-    return sorted([*literal, *named], key=lambda m: (m.message, m.start, m.end))
-
-
-def reported(state: State) -> list[EntityMention]:
-    """All entity mentions, those of rules as named ones of chance 1, in the order of the text."""
-    literal = [mention for mention in state.mentions if mention.type in LITERAL]
-    ruled = [EntityMention(m.text, m.type, "named", m.message, m.start, m.end) for m in literal]
-    return sorted([*ruled, *_apart(state.found.mentions, literal)], key=lambda m: (m.message, m.start, m.end))
+    named = [Mention(m.text, m.type, m.message, m.start, m.end) for m in reported(state) if m.kind == "named"]
+    bound = [mention for mention in state.mentions if mention.type == "CONSTRAINT"]
+    return sorted([*named, *bound], key=lambda m: (m.message, m.start, m.end))
 
 
 def ledger_of(state: State) -> Ledger:
-    """The ledger of what was found: by rules what is only ever the same by its text, the rest by the extractor.
+    """The ledger of what was found.
 
     Made once for as long as no message is added: what is said in an open window can change with what follows.
     """
     if state.ledger is not None:
         return state.ledger
     count = len(state.conversation.messages)
-    literal = [mention for mention in state.mentions if mention.type in LITERAL]
-    mentions: list[list[Any]] = [[] for _ in range(count)]
-    for mention in [*literal, *_apart(state.found.mentions, literal)]:
+    mentions: list[list[EntityMention]] = [[] for _ in range(count)]
+    for mention in reported(state):
         mentions[mention.message].append(mention)
     statements: list[list[Any]] = [[] for _ in range(count)]
     for statement in state.found.statements:
@@ -195,6 +198,12 @@ def ledger_of(state: State) -> Ledger:
         ledger.add(message.text, own, said)
     state.ledger = ledger
     return ledger
+
+
+def _overlaps(mention: Mention, places: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether a mention shares a character with one of the ordered places, which do not overlap."""
+    place = bisect_left(places, (mention.message, mention.end, -1)) - 1
+    return place >= 0 and places[place][0] == mention.message and places[place][2] > mention.start
 
 
 def mentioned_in(state: State) -> Mentioned:

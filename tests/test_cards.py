@@ -137,7 +137,16 @@ def test_every_stage_is_told_the_first_one_first(project):
     last |= {"extractor": head}
     (project / "reet/reet-base/training.json").write_text(json.dumps(last))
     text = build(project).text
-    told = ["Stage 1 of 3", "train-1\n", "9001", "Stage 2 of 3", "train-2\n", "9002", "head that the last stage", "9007"]
+    told = [
+        "Stage 1 of 3",
+        "train-1\n",
+        "9001",
+        "Stage 2 of 3",
+        "train-2\n",
+        "9002",
+        "head that the last stage",
+        "9007",
+    ]
     told += ["Stage 3 of 3", last["command"]]
     told += ["0.375", "average-3\n", "Nothing else."]
     assert not [words for words in told if words not in text]

@@ -192,14 +192,15 @@ def test_logits_have_their_shapes_and_do_not_depend_on_the_batch(model, batch, t
     assert torch.allclose(again[0], output.entities[1, :count], atol=1e-5)
 
 
-def test_a_fact_is_no_part_of_its_subject_and_stays_in_the_window(model, batch):
+def test_a_fact_is_no_part_of_its_subject_and_stays_in_its_sentence(model, batch):
     facts, lowest = model(**batch).facts[0], torch.finfo(torch.float32).min
-    count = int((batch["word_first"][0] >= 0).sum())
+    count, units = int((batch["word_first"][0] >= 0).sum()), batch["word_units"][0].tolist()
+    assert len(set(units[:count])) == 2
     for number, (first, last) in enumerate(batch["subjects"][0].tolist()):
         for start in range(facts.shape[1]):
             for width in range(facts.shape[2]):
                 end = start + width
-                allowed = end < count and (end < first or start > last)
+                allowed = end < count and (end < first or start > last) and units[start] == units[first] == units[end]
                 assert bool(facts[number, start, width] > lowest) == allowed
 
 

@@ -173,6 +173,31 @@ def test_a_correction_with_a_subject_closes_its_last_value_of_the_kind():
     assert held(ledger) == {"Rent": ["due on 1 June"], "The interview": ["moved to 20 June"]}
 
 
+def test_a_correction_leaves_what_it_is_not_about():
+    said = [
+        ("My visa expires on 12 June 2027.", [("My visa", "OTHER")], [("My visa", "expires on 12 June 2027")]),
+        ("No, the meeting with Ann Lee is at 11:45.", [("Ann Lee", "PERSON")], [("Ann Lee", "is at 11:45")]),
+        ("Actually the concert is on 3 May.", [], []),
+        ("Sorry, Ann Lee comes on 4 May.", [("Ann Lee", "PERSON")], [("Ann Lee", "comes on 4 May")]),
+    ]
+    assert ledger_of(*said).facts[0].current
+    chatter = [("That is fine.", [], [])] * 6
+    far = ledger_of(said[0], *chatter, ("No, the 14 June 2027.", [], []))
+    near = ledger_of(said[0], *chatter[:5], ("No, the 14 June 2027.", [], []))
+    assert far.facts[0].current and not near.facts[0].current
+    about = ledger_of(said[0], *chatter, ("No, the visa expires on 14 June 2027.", [], []))
+    assert about.facts[0].current and len(about.facts) == 1
+
+
+def test_a_time_of_day_is_no_date():
+    ledger = ledger_of(
+        ("The show is on 3 May.", [("The show", "EVENT")], [("The show", "is on 3 May")]),
+        ("The show is at 11:45.", [("The show", "EVENT")], [("The show", "is at 11:45")]),
+        ("No, at 6 pm, please.", [], []),
+    )
+    assert held(ledger) == {"The show": ["is on 3 May", "6 pm"]}
+
+
 def test_a_confirmation_corrects_nothing():
     ledger = ledger_of(
         ("The interview is on 12 June.", [("The interview", "EVENT")], [("The interview", "is on 12 June")]),

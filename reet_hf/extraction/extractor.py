@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..conversation import Conversation
+from ..lexicon import FUNCTION_WORDS
 from ..modeling.extraction_head import Words, any_channel
 from ..records import EntityMention, Span, Statement
 from ..windows import TokenTable, plan_windows, special_frame
@@ -154,6 +155,8 @@ class ReetExtractor:
             for kind, span in own:
                 where = window.span(span.first, span.last)
                 text = conversation.messages[where.message].text[where.start : where.end]
+                if kind == "named" and _names_nothing(text):
+                    continue
                 mentions.append(
                     EntityMention(
                         text, self.types[span.channel], kind, where.message, where.start, where.end, span.chance
@@ -174,6 +177,12 @@ class ReetExtractor:
                     channel = own[int(logits[span.first, span.last - span.first, own].argmax())]
                     found[span.first, span.last] = (kind, WordSpan(span.first, span.last, channel, span.chance))
         return [found[place] for place in sorted(found)]
+
+
+def _names_nothing(text: str) -> bool:
+    """Whether a text is function words alone, such as a capitalised one that begins a sentence, and no abbreviation."""
+    words = text.lower().split()
+    return all(word in FUNCTION_WORDS for word in words) and not (text.isupper() and len(text) > 1)
 
 
 class _Window:

@@ -140,12 +140,12 @@ class ExtractionHead(nn.Module):
             sides.append(out(functional.gelu(hidden)).squeeze(-1))
         last, real = _band(words.mask, self.fact_words)
         unit = words.units.gather(1, subjects[..., 0])
-        same = (words.units.unsqueeze(1) == unit.unsqueeze(2)).to(known.dtype) * self.same_unit[0]
-        logits = (sides[0] + same).unsqueeze(-1) + sides[1][..., last] + self.fact_width
+        logits = (sides[0] + self.same_unit[0]).unsqueeze(-1) + sides[1][..., last] + self.fact_width
         start = torch.arange(count, device=known.device)[:, None]
         first, final = subjects[..., 0, None, None], subjects[..., 1, None, None]
         apart = (last < first) | (start > final)  # a fact is no part of its subject
-        allowed = real.unsqueeze(1) & apart
+        inside = words.units.unsqueeze(1) == unit.unsqueeze(2)  # and stands in its sentence
+        allowed = real.unsqueeze(1) & apart & inside.unsqueeze(-1) & inside[..., last]
         return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
 
     def links(self, known: torch.Tensor, words: Words, subjects: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
