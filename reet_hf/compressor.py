@@ -129,7 +129,8 @@ class Compressor:
     ) -> Any:
         """What was found in an encoded conversation, in one of `formats.FORMATS`.
 
-        With a query the facts that are likely to be needed for it, the likeliest first, their scores these chances.
+        With a query the facts that are likely to be needed for it, the likeliest first, their scores these chances,
+        and none that a later one has superseded.
 
         Raises:
             ReetError: Without an extractor, or for another format.
@@ -141,8 +142,13 @@ class Compressor:
         if query is not None and statements:
             scores = self.scorer.score(state.scored, query, history)
             chances = pool(scores, span_array([Span(s.message, s.start, s.end) for s in statements])).tolist()
+            closed = {span for fact in ledger.facts if not fact.current for span in fact.sources}
             ranked = sorted(zip(chances, statements, strict=True), key=lambda pair: -pair[0])
-            statements = [replace(said, score=chance) for chance, said in ranked if chance >= RELEVANT]
+            statements = [
+                replace(said, score=chance)
+                for chance, said in ranked
+                if chance >= RELEVANT and Span(said.message, said.start, said.end) not in closed
+            ]
         names = {span: known.name for known in ledger.entities for span in known.mentions}
         return formatted(make_records(reported(state), statements, names), output_format)
 

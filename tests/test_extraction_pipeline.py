@@ -147,3 +147,20 @@ def test_a_window_without_entities_beside_one_that_has_some_is_read(extract):
     plain = {"role": "user", "content": "the visa when the order is. " * 12}
     found = extract([plain, *MESSAGES, plain])
     assert "Rome" in found
+
+
+def test_what_a_later_value_superseded_is_no_answer_to_a_query(bundled):
+    find = pipeline("reet-extraction", model=str(bundled))
+    messages = [
+        {"role": "user", "content": "Ann Lee works for Borealis Bank. Her flight leaves at 9:40 from gate B12."},
+        {"role": "assistant", "content": "Noted. Borealis Bank was founded in 1901, by the way."},
+        {"role": "user", "content": "Her flight leaves at 11:15 now, the airline has just written."},
+    ]
+    assert "works for Borealis Bank" in find(messages)["Ann Lee"]
+    assert find(messages)["Her flight"] == ["leaves at 9:40", "leaves at 11:15"]
+    found = find({"messages": messages, "query": "When does the flight leave?"}, output_format="linear")
+    assert "11:15" in found and "9:40" not in found
+    compress = pipeline("reet-compression", model=str(bundled))
+    out = compress({"messages": messages, "query": "When does the flight leave?"}, strategy="facts", budget=40)
+    assert "Her flight: leaves at 11:15" in out["text"] and "9:40" not in out["text"]
+    assert [fact["current"] for fact in out["facts"]["Her flight"]] == [False, True]

@@ -20,6 +20,7 @@ from .examples import WindowWords, padded_rows
 
 THRESHOLD = 0.1  # chance above which an entity is found
 FACT_THRESHOLD = 0.1
+LINKED = 0.2  # share of the links of a fact from which on it is said of a subject
 KINDS = ("named", "nominal")  # the kinds of mention that a conversation's entities have
 FACT_KIND = "clause"
 BATCH = 16  # windows
@@ -140,17 +141,9 @@ class ReetExtractor:
         known = self.model.extractor.read(inputs, words)
         logits = self.model.extractor.entities(known, mask).float().cpu()
         found = [self._entities(window, logits[place, : len(window)]) for place, window in enumerate(read)]
-        subjects = padded_rows(
-            [np.array([(s.first, s.last) for _, s in own], dtype=np.int64).reshape(-1, 2) for own in found], -1
-        )
-        said: list[list[Statement]] = [[] for _ in read]
-        if subjects.shape[1]:
-            kinds = torch.full((len(read),), self.fact_kind, device=device)
-            facts = self.model.extractor.facts(known, words, subjects.clamp(min=0).to(device), kinds).float().cpu()
-            for place, window in enumerate(read):
-                said[place] = _statements(conversation, window, [s for _, s in found[place]], facts[place])
+        said = self._facts(known, words, read, [[span for _, span in own] for own in found])
         results = []
-        for window, own, statements in zip(read, found, said, strict=True):
+        for window, own, linked in zip(read, found, said, strict=True):
             mentions = []
             for kind, span in own:
                 where = window.span(span.first, span.last)
@@ -162,8 +155,29 @@ class ReetExtractor:
                         text, self.types[span.channel], kind, where.message, where.start, where.end, span.chance
                     )
                 )
+            statements = _statements(conversation, window, [span for _, span in own], linked)
             results.append((sorted(mentions, key=lambda m: (m.message, m.start, m.end)), statements))
         return results
+
+    def _facts(
+        self, known: torch.Tensor, words: Words, read: Sequence[_Window], found: Sequence[Sequence[WordSpan]]
+    ) -> list[list[tuple[int, WordSpan]]]:
+        """Of each window the likely facts with the number of the mention they are said of, as links see it too."""
+        subjects = padded_rows([_ends(own) for own in found], -1).to(known.device)
+        if not subjects.shape[1]:
+            return [[] for _ in read]
+        kinds = torch.full((len(read),), self.fact_kind, device=known.device)
+        logits = self.model.extractor.facts(known, words, subjects.clamp(min=0), kinds).float().cpu()
+        said = [
+            _said(window, len(own), logits[place]) for place, (window, own) in enumerate(zip(read, found, strict=True))
+        ]
+        facts = padded_rows([_ends([span for _, span in own]) for own in said], 0).to(known.device)
+        links = self.model.extractor.links(known, words, subjects.clamp(min=0), facts).float()
+        shares = links.masked_fill(subjects[:, None, :, 0] < 0, torch.finfo(links.dtype).min).softmax(-1).cpu()
+        return [
+            [(number, span) for row, (number, span) in zip(shares[place], own, strict=False) if row[number] >= LINKED]
+            for place, own in enumerate(said)
+        ]
 
     def _entities(self, window: _Window, logits: torch.Tensor) -> list[tuple[str, WordSpan]]:
         """Mentions of each kind, those of one kind without overlap, no span as two kinds."""
@@ -211,16 +225,29 @@ class _Window:
         return logits.masked_fill(mask, torch.finfo(logits.dtype).min)
 
 
+def _ends(spans: Sequence[WordSpan]) -> np.ndarray:
+    """First and last word of each, of shape `(spans, 2)`."""
+    return np.array([(span.first, span.last) for span in spans], dtype=np.int64).reshape(-1, 2)
+
+
+def _said(window: _Window, subjects: int, logits: torch.Tensor) -> list[tuple[int, WordSpan]]:
+    """The facts that are likely of each subject, with its number."""
+    found: list[tuple[int, WordSpan]] = []
+    for number in range(subjects):
+        own = window.inside(logits[number, : len(window)]).unsqueeze(-1)
+        found.extend((number, span) for span in decode(own, FACT_THRESHOLD))
+    return found
+
+
 def _statements(
-    conversation: Conversation, window: _Window, subjects: Sequence[WordSpan], logits: torch.Tensor
+    conversation: Conversation, window: _Window, subjects: Sequence[WordSpan], said: Sequence[tuple[int, WordSpan]]
 ) -> list[Statement]:
     """What is said of each subject, in the order of the text."""
     found = []
-    for number, subject in enumerate(subjects):
-        own = window.inside(logits[number, : len(window)]).unsqueeze(-1)
-        for span in decode(own, FACT_THRESHOLD):
-            where, of = window.span(span.first, span.last), window.span(subject.first, subject.last)
-            if where.message == of.message:
-                text = conversation.messages[where.message].text[where.start : where.end]
-                found.append(Statement(of, text, where.message, where.start, where.end, span.chance))
+    for number, span in said:
+        subject = subjects[number]
+        where, of = window.span(span.first, span.last), window.span(subject.first, subject.last)
+        if where.message == of.message:
+            text = conversation.messages[where.message].text[where.start : where.end]
+            found.append(Statement(of, text, where.message, where.start, where.end, span.chance))
     return sorted(found, key=lambda s: (s.message, s.start, s.end, s.subject))
