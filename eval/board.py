@@ -27,11 +27,12 @@ TITLES = {
     "cross_encoder": "cross-encoder, our size",
     "reet_prior": "REET, prior only",
     "reet_no_history": "REET, no history",
+    "reet_facts": "REET, facts",
     "reet_sentences": "REET, whole sentences",
     "reet_small": "REET, small weights",
     "reet": "**REET**",
 }
-OURS = ("reet", "reet_prior", "reet_no_history", "reet_sentences", "reet_small")
+OURS = ("reet", "reet_prior", "reet_no_history", "reet_facts", "reet_sentences", "reet_small")
 SURVIVAL, RECALL = "answer_survival", "evidence_recall"
 
 

@@ -102,8 +102,7 @@ def readme_section(board: Board, cost: dict[str, Any]) -> str:
             "with less compute. Survival says that the words are there, not what a reader makes of them. All regimes, "
             "budgets, data sets and costs, and how each was trained: [eval/results](eval/results/README.md).",
             "",
-            history(board),
-            "",
+            *([earlier, ""] if (earlier := history(board)) else []),
             behind(board),
             "",
             f"A turn of {cost['new_tokens']} new tokens costs {cost['long_ms']:.0f} ms in a session of "
@@ -137,13 +136,13 @@ def generated_tasks(board: Board) -> list[str]:
 
 
 def history(board: Board) -> str:
-    """A sentence on what earlier turns add to REET: with them minus without, paired over texts."""
+    """What earlier turns add to REET, with them minus without, paired over texts; empty if not measured."""
     said = []
     for measure, name in ((SURVIVAL, "answer survival"), (RECALL, "evidence recall")):
         lead = board.lead("reet", "reet_no_history", TASK, REGIME, BUDGET, measure)
         if lead is not None:
             said.append(f"{shown(lead, signed=True)} {name}")
-    return f"What earlier turns add to REET there: {', '.join(said) or 'not measured'}."
+    return f"What earlier turns add to REET there: {', '.join(said)}." if said else ""
 
 
 def eval_results(found: dict[str, Any]) -> str:

@@ -196,9 +196,9 @@ class Compressor:
             if scores.prior is not None:
                 chances = backed(chances, pool(replace(scores, chances=scores.prior), state.places[unit]))
             forms = forms_of(state, counts, unit)
-            covered = worth_of_coverage(
-                state.places[unit], chances, forms.costs[0], mentioned_in(state), limit, original
-            )
+            rate = options.budget if isinstance(options.budget, float) else None
+            places, mentioned = state.places[unit], mentioned_in(state)
+            covered = worth_of_coverage(places, chances, forms.costs[0], mentioned, limit, rate)
             candidates = replace(candidates, scores=chances, forms=forms, covered=covered)
         spans = fit(
             candidates,

@@ -76,23 +76,24 @@ def coverage(units: np.ndarray, scores: np.ndarray, mentioned: Mentioned) -> tup
 
 
 def worth_of_coverage(
-    units: np.ndarray, scores: np.ndarray, costs: np.ndarray, mentioned: Mentioned, limit: int, total: int
+    units: np.ndarray, scores: np.ndarray, costs: np.ndarray, mentioned: Mentioned, limit: int, rate: float | None
 ) -> np.ndarray:
     """What the first form of each unit is worth beside its score, in tokens that are surely needed, `(units,)`.
 
     Numbers, dates, identifiers and addresses are what users miss first: where the first forms of the units that cover
     them take no more than a share of the budget, these come before everything. The share is all of it from
-    `LITERAL_RATE` on and falls with the square of the rate below.
+    `LITERAL_RATE` on and falls with the square of the rate below. A budget that is a number of tokens has no rate: one
+    text may be compressed to it again and again, and what comes first each time is all that stays.
 
     Args:
         units, scores, mentioned: As in `coverage`.
         costs: Tokens of the first form of each unit, of shape `(units,)`.
         limit: The budget in tokens.
-        total: Tokens of the whole conversation.
+        rate: The budget as it was asked for, if it is a keep rate.
     """
     weights, literal = coverage(units, scores, mentioned)
     worth = COVERED * weights
-    share = min(1.0, limit / (LITERAL_RATE * max(total, 1))) ** 2
-    if costs[literal > 0].sum() <= share * limit:
+    share = 0.0 if rate is None else min(1.0, rate / LITERAL_RATE) ** 2
+    if share and costs[literal > 0].sum() <= share * limit:
         worth = worth + np.where(literal > 0, costs, 0.0)
     return worth

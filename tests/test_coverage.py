@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reet_hf.coverage import REFERENCE_WEIGHT, Mentioned, coverage
+from reet_hf.coverage import REFERENCE_WEIGHT, Mentioned, coverage, worth_of_coverage
 from reet_hf.ledger import Ledger
 from reet_hf.records import EntityMention, Mention
 
@@ -79,3 +79,17 @@ def test_without_a_query_identifiers_of_dull_sentences_stay(compress):
     text = " ".join(["the order of june was the same as it was when it was."] * 6 + dull)
     kept = compress({"context": text}, budget=0.5)["text"]
     assert "ab-12" in kept
+
+
+def test_numbers_come_first_where_they_fit_and_the_budget_is_a_rate():
+    units = np.array([[0, 0, 10], [0, 10, 20], [0, 20, 30]])
+    scores, costs = np.array([0.9, 0.1, 0.1]), np.array([4, 3, 2])
+    places = np.array([[0, 12, 14], [0, 22, 24]])
+    mentioned = Mentioned(places, np.array([0, 1]), np.ones(2), np.array([True, False]))
+
+    def first(limit: int, rate: float | None) -> list[bool]:
+        return (worth_of_coverage(units, scores, costs, mentioned, limit, rate) >= costs).tolist()
+
+    assert first(3, 0.5) == [False, True, False]
+    assert first(3, 0.4) == first(2, 0.9) == first(9, None) == [False] * 3
+    assert first(5, 0.4) == [False, True, False]

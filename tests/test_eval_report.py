@@ -213,6 +213,7 @@ def test_where_a_baseline_is_ahead_is_said(folder):
 
 
 def test_what_history_adds_is_said(folder):
+    assert report.history(Board(folder)) == ""
     records.write(make_result("reet_no_history", [[1, 0], [1, 0]]), folder)
     assert "+.375" in report.history(Board(folder))  # (3 - 2) / 4 of set a, (2 - 1) / 2 of set b
 
