@@ -141,12 +141,13 @@ def test_several_processes_find_what_one_finds(data, tmp_path, free_port):
     one = measured(data, tmp_path / "one", "--system", "bm25", "--budget", "33,10")
     command = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", free_port]
     shared = ["--task", "mtr", "--data", str(data), "--system", "bm25", "--budget", "33,10"]
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, *command, str(ROOT / "eval" / "run.py"), *shared, "--output", str(tmp_path / "two")],
-        check=True,
         capture_output=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": free_port},
     )
+    assert done.returncode == 0, done.stderr
     two = records.read_all(tmp_path / "two")
     assert [r.name for r in two] == [r.name for r in one]
     assert two[0].hardware["processes"] == 2
