@@ -110,7 +110,8 @@ def measure(name: str, files: Mapping[str, Rows], options: Mapping[str, Any]) ->
     if name not in offered():
         raise ReetError(f"`systems` must be of {', '.join(offered())}, got {name!r}.")
     finder = importlib.import_module(f"eval.extractors.{name}").build(**options)
-    record: dict[str, Any] = {"system": name, "options": dict(options), "revision": finder.revision, "sets": {}}
+    told = {key: Path(value).name if key == "model" else value for key, value in options.items()}  # no folders
+    record: dict[str, Any] = {"system": name, "options": told, "revision": finder.revision, "sets": {}}
     for each, rows in files.items():
         record["sets"][each] = span_scores(finder, rows, guide_of(each))
     if hasattr(finder, "scorer"):
