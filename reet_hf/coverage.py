@@ -48,7 +48,11 @@ class Mentioned:
         for key, mention in zip(keys, kept, strict=True):
             turns[numbers[key]].add(mention.message)
             literal[numbers[key]] |= mention.type in LITERAL
-        references = np.array([len(own) - 1 for own in turns], dtype=np.float64)
+        counts = [
+            ledger.references(key) if ledger is not None and isinstance(key, int) else len(turns[number]) - 1
+            for key, number in numbers.items()
+        ]
+        references = np.array(counts, dtype=np.float64)
         entities = np.array([numbers[key] for key in keys], dtype=np.int64)
         return cls(span_array(spans), entities, 1.0 + REFERENCE_WEIGHT * references, literal)
 

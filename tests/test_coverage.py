@@ -72,6 +72,8 @@ def test_mentions_of_one_entity_of_the_ledger_are_one_thing_to_cover():
     mentions = [Mention("Ann Lee", "PERSON", 0, 0, 7), Mention("Ann", "PERSON", 1, 0, 3)]
     assert Mentioned.of(mentions, ledger).entities.tolist() == [0, 0]
     assert Mentioned.of(mentions).entities.tolist() == [0, 1]
+    ledger.add("She left.", [])
+    assert Mentioned.of(mentions, ledger).weights.tolist() == [1 + 2 * REFERENCE_WEIGHT]  # the pronoun counts as well
 
 
 def test_without_a_query_identifiers_of_dull_sentences_stay(compress):

@@ -37,11 +37,11 @@ from eval.ablations import Ablation, Run, Scores
 from reet_hf.errors import ReetError
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.training.arguments import ScorerArguments, parse_options
-from reet_hf.training.dataset import Rows, ScoringDataset, fingerprint, read_files
+from reet_hf.training.dataset import VARIATION, Rows, ScoringDataset, fingerprint, read_files
 from reet_hf.training.metrics import kept_evidence
 from reet_hf.training.projection import start_from_components
 from reet_hf.training.trainer import ScoringTrainer
-from train.train_scorer import VARIATION, build_model
+from train.train_scorer import build_model
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "eval" / "results" / "ablations"

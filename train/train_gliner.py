@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from gliner import GLiNER, GLiNERConfig
 from gliner.training import TrainingArguments
-from transformers import AutoTokenizer, set_seed
+from transformers import set_seed
 
 from eval.extraction import span_scores
 from eval.extractors import gliner
@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
     set_seed(training.seed)
     model: Any = build_model(arguments)
     for name, parameter in model.named_parameters():
-        parameter.requires_grad = "word_embeddings" not in name or training.learning_rate == 0
+        parameter.requires_grad = "word_embeddings" not in name  # as those of the extraction head's encoder
     files = extraction_files(arguments.data, [*arguments.mixture, *arguments.evaluation])
     splitter = model.data_processor.words_splitter
     examples = [
@@ -130,7 +130,6 @@ def main(argv: Sequence[str]) -> None:
     scores = {name: span_scores(found, files[name], guide_of(name)) for name in arguments.evaluation}
     folder = Path(str(training.output_dir))
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(arguments.encoder).save_pretrained(folder / "start")
     record = {
         "command": published_command([sys.argv[0], *argv], training),
         "encoder": Path(arguments.encoder).name,

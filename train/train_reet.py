@@ -19,15 +19,13 @@ from reet_hf import ReetForCompression, ReetForEntityExtraction
 from reet_hf.extraction.examples import ExtractionCollator
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import JointArguments, read_recipe
-from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
+from reet_hf.training.dataset import VARIATION, ScoringDataset, fingerprint, read_files
 from reet_hf.training.extraction import ExtractionDataset, extraction_files, extraction_scores
 from reet_hf.training.joint import JointCollator, JointDataset
 from reet_hf.training.launch import start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.saving import save_run
 from reet_hf.training.trainer import ScoringTrainer
-
-VARIATION = ("labels", "mixed", "shortened", "follow_ups")
 
 
 def build_model(arguments: JointArguments) -> ReetForCompression:

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 from reet_hf import ReetConfig, ReetError, ReetForCompression
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
-from reet_hf.training.dataset import ScoringDataset, fingerprint, read_files
+from reet_hf.training.dataset import VARIATION, ScoringDataset, fingerprint, read_files
 from reet_hf.training.distillation import keep_layers
 from reet_hf.training.launch import start_cpu_processes
 from reet_hf.training.metrics import scoring_metrics
@@ -29,7 +29,6 @@ DROPOUTS = (  # what encoders call theirs
     "embedding_dropout",
     "mlp_dropout",
 )
-VARIATION = ("labels", "mixed", "shortened", "follow_ups")
 
 
 def build_model(arguments: ScorerArguments) -> ReetForCompression:

@@ -140,16 +140,15 @@ class ReetExtractor:
         inputs = torch.nn.utils.rnn.pad_sequence([states[a:b] for a, b in windows], batch_first=True)
         known = self.model.extractor.read(inputs, words)
         logits = self.model.extractor.entities(known, mask).float().cpu()
-        found = [self._entities(window, logits[place, : len(window)]) for place, window in enumerate(read)]
+        found = [
+            self._entities(conversation, window, logits[place, : len(window)]) for place, window in enumerate(read)
+        ]
         said = self._facts(known, words, read, [[span for _, span in own] for own in found])
         results = []
         for window, own, linked in zip(read, found, said, strict=True):
             mentions = []
             for kind, span in own:
-                where = window.span(span.first, span.last)
-                text = conversation.messages[where.message].text[where.start : where.end]
-                if kind == "named" and _names_nothing(text):
-                    continue
+                where, text = window.read(conversation, span)
                 mentions.append(
                     EntityMention(
                         text, self.types[span.channel], kind, where.message, where.start, where.end, span.chance
@@ -179,13 +178,17 @@ class ReetExtractor:
             for place, own in enumerate(said)
         ]
 
-    def _entities(self, window: _Window, logits: torch.Tensor) -> list[tuple[str, WordSpan]]:
+    def _entities(
+        self, conversation: Conversation, window: _Window, logits: torch.Tensor
+    ) -> list[tuple[str, WordSpan]]:
         """Mentions of each kind, those of one kind without overlap, no span as two kinds."""
         found: dict[tuple[int, int], tuple[str, WordSpan]] = {}
         logits = window.inside(logits)
         for kind, own in self.channels.items():
             anyone = any_channel(logits[..., own])
             for span in decode(anyone, self.threshold):
+                if kind == "named" and _names_nothing(window.read(conversation, span)[1]):
+                    continue
                 known = found.get((span.first, span.last))
                 if known is None or known[1].chance < span.chance:
                     channel = own[int(logits[span.first, span.last - span.first, own].argmax())]
@@ -215,6 +218,11 @@ class _Window:
     def span(self, first: int, last: int) -> Span:
         """The characters of words `first` to `last`."""
         return Span(int(self.messages[first]), int(self.starts[first]), int(self.ends[last]))
+
+    def read(self, conversation: Conversation, span: WordSpan) -> tuple[Span, str]:
+        """Where a span of words stands in the conversation, and its text."""
+        where = self.span(span.first, span.last)
+        return where, conversation.messages[where.message].text[where.start : where.end]
 
     def inside(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits `(words, widths, ...)` with the lowest number for spans that are not text of one message."""
@@ -246,8 +254,7 @@ def _statements(
     found = []
     for number, span in said:
         subject = subjects[number]
-        where, of = window.span(span.first, span.last), window.span(subject.first, subject.last)
+        (where, text), of = window.read(conversation, span), window.span(subject.first, subject.last)
         if where.message == of.message:
-            text = conversation.messages[where.message].text[where.start : where.end]
             found.append(Statement(of, text, where.message, where.start, where.end, span.chance))
     return sorted(found, key=lambda s: (s.message, s.start, s.end, s.subject))

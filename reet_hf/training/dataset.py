@@ -21,6 +21,7 @@ from .variation import follow_up, shortened
 
 Rows = list[dict[str, Any]]
 LABELS = ("multi", "single")
+VARIATION = ("labels", "mixed", "shortened", "follow_ups")  # options of examples that recipes have too
 
 
 def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, Rows]:
