@@ -173,6 +173,13 @@ def test_the_grid_in_the_repository_is_valid_and_measures_what_it_does_not_train
         assert all(name.endswith("-dev") for name in settings["evaluation"])
 
 
+def test_a_study_has_from_its_base_what_it_does_not_say():
+    base, grid = ablate.read_grid(GRID), ablate.read_grid(GRID.with_name("ablation-cross.yaml"))
+    assert grid.study != base.study and grid.seeds == base.seeds
+    assert grid.recipe == {**base.recipe, "max_questions": grid.recipe["max_questions"]}
+    assert grid.settings("cross-encoder")["model"] == {"interaction": "cross"} and len(grid.variants) == 2
+
+
 def ablation(variant: str, *seeds: dict[str, list[float]], overrides: dict | None = None) -> Ablation:
     """Runs with seeds 1, 2, ..., each with the same values for every measure of contexts `a`, `b`, ..."""
     runs = []

@@ -17,6 +17,7 @@ from conftest import ROOT, SIZES, city_rows
 from test_extraction import city_texts
 
 from reet_hf import ReetForCompression, ReetForEntityExtraction
+from reet_hf.errors import ReetError
 from reet_hf.extraction.examples import ExtractionCollator
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.dataset import ScoringDataset
@@ -121,6 +122,31 @@ def test_both_heads_learn_from_where_they_were_and_the_record_tells_of_both(trai
     state = json.loads((folder / "checkpoint-12" / "trainer_state.json").read_text())
     curve = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
     assert sum(curve[-3:]) < sum(curve[:3])
+
+
+def test_a_head_alone_learns_further_and_everything_else_is_as_it_was(trained, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", joint(tmp_path, trained, data, max_steps=1))
+    train_reet.main(sys.argv[1:])
+    options = {"mixture": {"redocred-train": 1}, "evaluation": ["redocred-train-held"], "data": str(data)}
+    options |= {"initial": str(tmp_path / "train_reet"), "further": True, "dropout": 0.4, "pack_tokens": 64}
+    monkeypatch.setattr("sys.argv", command(tmp_path, "train_extractor", **options))
+    train_extractor.main(sys.argv[1:])
+    before, after = (ReetForCompression.from_pretrained(tmp_path / name) for name in ("train_reet", "train_extractor"))
+    changed = {name for name, weight in before.state_dict().items() if (weight != after.state_dict()[name]).any()}
+    assert changed and {name.partition(".")[0] for name in changed} == {"extractor"}
+    configs = [{**model.config.to_dict(), "_name_or_path": ""} for model in (before, after)]
+    assert configs[0] == configs[1]
+    record = json.loads((tmp_path / "train_extractor" / "training.json").read_text())
+    assert record["recipe"]["dropout"] == 0.4 and record["initial"]["extractor"]["steps"] == 6
+
+
+@pytest.mark.parametrize("change", [{}, {"model": {"span_dim": 16}}])
+def test_a_head_that_is_not_there_or_another_one_learns_no_further(trained, data, tmp_path, monkeypatch, change):
+    options = {"mixture": {"redocred-train": 1}, "data": str(data), "further": True, **change}
+    options["initial"] = str(trained / ("train_extractor" if change else "train_scorer"))
+    monkeypatch.setattr("sys.argv", command(tmp_path, "train_extractor", **options))
+    with pytest.raises(ReetError, match="`further` must be given"):
+        train_extractor.main(sys.argv[1:])
 
 
 def test_two_processes_train_both_heads(trained, data, tmp_path, free_port):

@@ -1,9 +1,10 @@
 """Train and measure variants of the scorer: train/ablate.py train/recipes/ablations.yaml --data FOLDER [--only A,B]
 
 The YAML has the name of a `study`, a reduced `recipe`, `seeds`, and `variants`, each a mapping of the recipe's options
-that it changes; a new line there is a new variant. Every variant is trained with every seed, one run after another in
-this process, all variants with the first seed before any with the second. Each run is measured on the contexts of
-`evaluation`, the same for all, with at most `max_tokens` tokens and their first `max_questions` questions in order:
+that it changes; a new line there is a new variant. What it does not say it has from the file beside it that it names as
+its `base`. Every variant is trained with every seed, one run after another in this process, all variants with the first
+seed before any with the second. Each run is measured on the contexts of `evaluation`, the same for all, with at most
+`max_tokens` tokens and their first `max_questions` questions in order:
 
 - `kept_at_20`: share of questions whose answer sentence is kept at 20 % of the tokens, by importance with query and
   history (`reet_hf.training.metrics.kept_evidence`; the share of the evidence where no answer stands in the text)
@@ -101,6 +102,9 @@ def read_grid(file: str | Path, only: Sequence[str] = (), seeds: Sequence[int] =
         ReetError: If a variant is asked for that is not there; `ValueError` for an option that does not exist.
     """
     said = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    if other := said.get("base"):
+        base = yaml.safe_load((Path(file).parent / other).read_text(encoding="utf-8"))
+        said = {**base, **said, "recipe": {**base["recipe"], **said.get("recipe", {})}}
     variants = {name: changes or {} for name, changes in said["variants"].items()}
     grid = Grid(said["study"], said["recipe"], list(seeds) or said["seeds"], variants)
     if unknown := set(only) - set(grid.variants):

@@ -8,30 +8,45 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import torch
 from transformers import AutoTokenizer, set_seed
 
 from reet_hf import ReetConfig, ReetForCompression, ReetForEntityExtraction
+from reet_hf.errors import ReetError
 from reet_hf.extraction.examples import ExtractionCollator
 from reet_hf.training.arguments import ExtractorArguments, read_recipe
 from reet_hf.training.dataset import fingerprint
 from reet_hf.training.extraction import ExtractionDataset, extraction_files, extraction_scores
-from reet_hf.training.launch import start_cpu_processes
+from reet_hf.training.launch import run_script
 from reet_hf.training.saving import save_run
 from reet_hf.training.trainer import ReetTrainer
 
 
-def build_model(arguments: ExtractorArguments) -> ReetForEntityExtraction:
-    """The encoder of a trained REET model with a new extraction head."""
-    scorer = ReetForCompression.from_pretrained(arguments.initial, dtype=torch.float32)
-    config = ReetConfig(**{**scorer.config.to_dict(), **arguments.model})
-    model = ReetForEntityExtraction(config)
-    model.reet.load_state_dict(scorer.reet.state_dict())
+def build_model(arguments: ExtractorArguments) -> ReetForEntityExtraction | ReetForCompression:
+    """The encoder of a trained REET model with a new extraction head, or the whole model, of which the head is trained.
+
+    Raises:
+        ReetError: If a head is to be trained further that is not there, or in another form than it has.
+    """
+    whole = ReetForCompression.from_pretrained(arguments.initial, dtype=torch.float32)
+    model: ReetForEntityExtraction | ReetForCompression = whole
+    if arguments.further:
+        if not whole.config.extraction or arguments.model:
+            raise ReetError(
+                "`further` must be given an `initial` with an extraction head and no `model`, got "
+                f"{arguments.initial!r} with {arguments.model}; leave `further` out for a new head."
+            )
+        whole.requires_grad_(False)
+        whole.extractor.requires_grad_(True)
+    else:
+        model = ReetForEntityExtraction(ReetConfig(**{**whole.config.to_dict(), **arguments.model}))
+        model.reet.load_state_dict(whole.reet.state_dict())
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = not any(part in name for part in arguments.frozen)
     model.extraction_weights |= arguments.losses
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad = not any(part in name for part in arguments.frozen)
+    if arguments.dropout is not None:
+        model.extractor.dropout.p = arguments.dropout
     return model
 
 
@@ -74,5 +89,5 @@ def main(argv: list[str]) -> None:
     print(json.dumps(metrics, indent=2))
 
 
-if __name__ == "__main__" and not start_cpu_processes(sys.argv, os.environ):
-    main(sys.argv[1:])
+if __name__ == "__main__":
+    run_script(main, os.environ)

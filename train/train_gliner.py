@@ -42,7 +42,6 @@ class GlinerArguments:
         evaluation: File names that are scored at the end; `NAME-held` is the held-out part of a training file.
         max_width: Words of the longest span.
         max_words: Words of a piece of text.
-        threshold: Chance above which a span is found in evaluation.
         threads: CPU threads; 0 leaves the choice to torch.
     """
 
@@ -52,7 +51,6 @@ class GlinerArguments:
     evaluation: list[str] = field(default_factory=list)
     max_width: int = 12
     max_words: int = 160
-    threshold: float = 0.5
     threads: int = 0
 
 
@@ -126,7 +124,7 @@ def main(argv: Sequence[str]) -> None:
     ordered = in_batches(examples, training.per_device_train_batch_size, training.seed)
     trainer = model.train_model(ordered, None, training_args=training)
     model.eval()
-    found = gliner.Gliner(model, arguments.threshold)
+    found = gliner.Gliner(model, gliner.THRESHOLDS)
     scores = {name: span_scores(found, files[name], guide_of(name)) for name in arguments.evaluation}
     folder = Path(str(training.output_dir))
     model.save_pretrained(folder)

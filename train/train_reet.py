@@ -22,7 +22,7 @@ from reet_hf.training.arguments import JointArguments, read_recipe
 from reet_hf.training.dataset import VARIATION, ScoringDataset, fingerprint, read_files
 from reet_hf.training.extraction import ExtractionDataset, extraction_files, extraction_scores
 from reet_hf.training.joint import JointCollator, JointDataset
-from reet_hf.training.launch import start_cpu_processes
+from reet_hf.training.launch import run_script
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.saving import save_run
 from reet_hf.training.trainer import ScoringTrainer
@@ -99,5 +99,5 @@ def main(argv: list[str]) -> None:
         print(json.dumps(metrics, indent=2))
 
 
-if __name__ == "__main__" and not start_cpu_processes(sys.argv, os.environ):
-    main(sys.argv[1:])
+if __name__ == "__main__":
+    run_script(main, os.environ)

@@ -16,7 +16,7 @@ from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import ScorerArguments, read_recipe
 from reet_hf.training.dataset import VARIATION, ScoringDataset, fingerprint, read_files
 from reet_hf.training.distillation import keep_layers
-from reet_hf.training.launch import start_cpu_processes
+from reet_hf.training.launch import run_script
 from reet_hf.training.metrics import scoring_metrics
 from reet_hf.training.projection import start_from_components
 from reet_hf.training.saving import save_run
@@ -118,5 +118,5 @@ def main(argv: list[str]) -> None:
         sys.exit(f"The run missed what its recipe expects: {missed}, expected {arguments.expect}.")
 
 
-if __name__ == "__main__" and not start_cpu_processes(sys.argv, os.environ):
-    main(sys.argv[1:])
+if __name__ == "__main__":
+    run_script(main, os.environ)

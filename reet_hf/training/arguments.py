@@ -100,6 +100,8 @@ class ExtractorArguments:
         frozen: Parameters whose name holds one of these stay as they are.
         losses: Weights of the loss terms `entity`, `fact` and `link` that differ from their defaults.
         pack_tokens: Tokens of a pack of windows; a batch has `per_device_train_batch_size` packs.
+        dropout: Of the head in training, if another than the model's.
+        further: Go on with the head of `initial` and nothing else; what is left is `initial` whole with a better head.
         threshold: Chance above which a span is found in evaluation.
         threads: CPU threads of each process; 0 leaves the choice to torch.
     """
@@ -113,6 +115,8 @@ class ExtractorArguments:
     frozen: list[str] = field(default_factory=lambda: ["word_embeddings"])
     losses: dict[str, float] = field(default_factory=dict)
     pack_tokens: int = 2048
+    dropout: float | None = None
+    further: bool = False
     threshold: float = THRESHOLD
     threads: int = 0
 

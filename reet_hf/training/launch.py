@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
+from torch import distributed
 from transformers import TrainingArguments
+
+from ..errors import ReetError
 
 PLACES = {
     "--data": "DATA",
@@ -57,6 +61,26 @@ def start_cpu_processes(argv: list[str], environment: Mapping[str, str]) -> bool
     print(f"Starting {count} CPU processes.", file=sys.stderr)
     main(["--nproc_per_node", str(count), "--master_port", environment.get("MASTER_PORT", "29500"), *argv])
     return True
+
+
+def run_script(main: Callable[[list[str]], Any], environment: Mapping[str, str]) -> None:
+    """Run a script, as several CPU processes if it was launched so; what it refuses ends it with status 2.
+
+    Args:
+        main: Takes the script's arguments. Of several processes each leaves their group when it has ended: a process
+            that exits as a member can be aborted by a thread of its own.
+        environment: The script's `os.environ`.
+    """
+    if start_cpu_processes(sys.argv, environment):
+        return
+    try:
+        main(sys.argv[1:])
+    except ReetError as refused:
+        print(refused, file=sys.stderr)
+        sys.exit(2)
+    finally:
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def published_command(argv: Sequence[str], training: TrainingArguments) -> str:
