@@ -14,7 +14,7 @@ from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .coverage import worth_of_coverage
 from .errors import ReetError
-from .facts import choose_facts, sources_of, weighted
+from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
 from .mentions import find_mentions, message_mentions
 from .protection import protected_spans, protection_rules
@@ -185,16 +185,14 @@ class Compressor:
             limit = max(limit, rendered_tokens(conversation, kept, counter))
         scores = self.scorer.score(state.scored, query, history)
         if options.strategy == "facts":
-            return self._as_facts(state, scores, counter, TokenCounts(original, 0, limit), options)
+            return self._as_facts(state, query, scores, counter, TokenCounts(original, 0, limit), options.threshold)
         unit = self._unit(state, counts, options.unit, query, limit, scores)
         found = measured(state, counts, unit)
         candidates = Candidates(found, pool(scores, state.places[unit]), counts.costs[unit])
         if options.threshold is not None:
             candidates = _above(candidates, options.threshold, scores)
         elif options.unit == "auto" and scores.chances is not None and not everything:
-            chances = candidates.scores
-            if scores.prior is not None:
-                chances = backed(chances, pool(replace(scores, chances=scores.prior), state.places[unit]))
+            chances = _backed(scores, candidates.scores, state.places[unit])
             forms = forms_of(state, counts, unit)
             rate = options.budget if isinstance(options.budget, float) else None
             places, mentioned = state.places[unit], mentioned_in(state)
@@ -230,20 +228,33 @@ class Compressor:
         )
 
     def _as_facts(
-        self, state: State, scores: TokenScores, counter: TokenCounter, tokens: TokenCounts, options: Options
+        self,
+        state: State,
+        query: str | None,
+        scores: TokenScores,
+        counter: TokenCounter,
+        tokens: TokenCounts,
+        threshold: float | None,
     ) -> Compressed:
-        """The lines of the ledger that fit, those of most worth for the query first."""
-        ledger = ledger_of(state)
-        chances = _chances(scores, [fact.sources[-1] for fact in ledger.facts])
-        worth = weighted(ledger, np.where(chances >= (options.threshold or 0.0), chances, 0.0).tolist())
+        """The lines that fit of the ledger and of what no fact stands for, those of most worth first."""
+        ledger, messages = ledger_of(state), state.conversation.messages
+        sentences = measured(state, state.counted(counter), "sentence")
+        texts, labels = [message.text for message in messages], [message.label for message in messages]
+        found = sayings(ledger, sentences, texts, labels)
+        chances = _chances(scores, [said.sources[-1] for said in found])
+        homes = np.array([said.unit for said in found], dtype=np.int64)
+        own = pool(scores, state.places["sentence"])
+        lent = np.append(_backed(scores, own, state.places["sentence"]) - own, 0.0)[homes]
+        likely = np.where(chances >= (threshold or 0.0), chances + lent, 0.0).tolist()
+        worth = weighted(found, likely, ledger if query is None else None)
 
         def as_messages(text: str) -> list[dict[str, Any]]:
             return [{"role": "user", "content": text}]
 
         chat = counter.chat if state.conversation.form == "messages" else None
         count = counter.count if chat is None else lambda text: chat(as_messages(text))
-        lines = choose_facts(ledger, worth, tokens.budget, count)
-        kept = sources_of(ledger, lines.facts, [message.text for message in state.conversation.messages])
+        lines = choose_lines(worth, tokens.budget, count)
+        kept = list(lines.sources)
         pieces = zip(kept, _chances(scores, kept).tolist(), strict=True)
         receipt = make_receipt(state.conversation, accountable(state), kept, ledger)
         return Compressed(
@@ -271,6 +282,13 @@ def _chances(scores: TokenScores, spans: Sequence[Span]) -> np.ndarray:
     """Mean chances of spans, of shape `(spans,)`; importance squashed into (0, 1) where scores say no chance."""
     pooled = pool(scores, span_array(spans))
     return pooled if scores.chances is not None else chance(pooled)
+
+
+def _backed(scores: TokenScores, pooled: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Chances of units as `choice.backed` has them for one query; what was pooled where there is none."""
+    if scores.chances is None or scores.prior is None:
+        return pooled
+    return backed(pooled, pool(replace(scores, chances=scores.prior), places))
 
 
 def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Candidates:

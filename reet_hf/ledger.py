@@ -9,7 +9,7 @@ said last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +35,7 @@ postponed rescheduled still also currently make made set again please thanks oka
 CHANGES = frozenset(word_identity(word) for word in _CHANGE_WORDS.split())
 _CLOCK = regex.compile(r"\d[:.]\d\d(?![./\d])|\d\s?[ap]\.?m\b|o['’]clock|\b(?:half|quarter)\b", regex.IGNORECASE)
 REACH = 6  # messages back to which a correction that names nothing can mean a value
-Attribute = tuple[tuple[int, ...], tuple[str, ...]]  # what is said, as word identities; the kinds of its values
+Attribute = tuple[tuple[int, ...], tuple[str, ...]]  # what is said, as word identities; the kind of its value
 
 
 @dataclass
@@ -257,9 +257,9 @@ class Ledger:
 
         One that was said lately; where the sentence says what it is about, one that is about the same.
         """
-        about = {word_identity(match.group()) for match in WORD.finditer(text[start:end])} - CHANGES - {0}
+        about = set(_identities(text, start, end)) - CHANGES
         values = _values(text[start:end])
-        about -= {word_identity(m.group()) for _, a, b in values for m in WORD.finditer(text[start + a : start + b])}
+        about -= {word for _, a, b in values for word in _identities(text, start + a, start + b)}
         for kind, first, last in values:
             first, last = first + start, last + start
             covered = any(s.start < last and first < s.end for s in statements)
@@ -278,7 +278,7 @@ class Ledger:
     def _words(self, fact: Entry) -> set[int]:
         """Words of weight of a fact and of the names of its entity, as identities."""
         texts = [fact.text, *self.entities[fact.entity].names]
-        return {word_identity(match.group()) for text in texts for match in WORD.finditer(text)}
+        return {word for text in texts for word in _identities(text)}
 
     def _last(self, facts: Iterable[int]) -> list[int]:
         """The one of these that was said last, if there are any."""
@@ -293,16 +293,25 @@ class Ledger:
 
 
 def attribute_of(text: str) -> Attribute | None:
-    """What a statement gives a value to: its words of weight but those of change, and the kinds of its values."""
+    """What a statement gives a value to: its words of weight but those of change, and the kind of its first value.
+
+    Where words lead up to a date or time these say it, and what comes after is beside it ("leaves at 9:40 from gate
+    B12"); else the words up to the next value do ("has 12 branches in 3 towns").
+    """
     values = _values(text)
     if not values:
         return None
-    words = [
-        word_identity(match.group())
-        for match in WORD.finditer(text)
-        if not any(a < match.end() and match.start() < b for _, a, b in values)
-    ]
-    return tuple(sorted({word for word in words if word} - CHANGES)), tuple(kind for kind, _, _ in values)
+    kind, first, after = values[0]
+    end = values[1][1] if len(values) > 1 else len(text)
+    before, rest = (set(_identities(text, *part)) - CHANGES for part in ((0, first), (after, end)))
+    words = before if before and kind in ("DATE", "TIME") else before | rest
+    return tuple(sorted(words)), (kind,)
+
+
+def _identities(text: str, start: int = 0, end: int | None = None) -> Iterator[int]:
+    """Words of weight in a part of a text."""
+    found = (word_identity(match.group()) for match in WORD.finditer(text, start, end))
+    return (word for word in found if word)
 
 
 def _attribute(said: Sequence[Sequence[Any]] | None) -> Attribute | None:
@@ -321,9 +330,9 @@ def _values(text: str) -> list[tuple[str, int, int]]:
 
 
 def _same(fact: Entry, text: str, attribute: Attribute | None) -> bool:
-    """Whether a statement repeats a fact: its attribute and value, or its words."""
+    """Whether a statement repeats a fact: its attribute and no other value, or its words."""
     if attribute is not None:
-        return fact.attribute == attribute and values_of(fact.text) == values_of(text)
+        return fact.attribute == attribute and set(values_of(text)) <= set(values_of(fact.text))
     return " ".join(fact.text.casefold().split()) == " ".join(text.casefold().split())
 
 

@@ -134,24 +134,27 @@ def test_every_stage_is_told_the_first_one_first(project):
     average = {"command": "average-3", "share": 0.375}
     head = stage(7)
     last = make_training() | {"initial": stage(2, initial=stage(1)), "average": average, "afterwards": "Nothing else."}
-    last |= {"extractor": head}
+    last["initial"] |= {"extractor": head}
     (project / "reet/reet-base/training.json").write_text(json.dumps(last))
     text = build(project).text
     told = [
         "Stage 1 of 3",
         "train-1\n",
         "9001",
+        "head that stage 2 starts from",
+        "train-7\n",
+        "9007",
         "Stage 2 of 3",
         "train-2\n",
         "9002",
-        "head that the last stage",
-        "9007",
     ]
     told += ["Stage 3 of 3", last["command"]]
     told += ["0.375", "average-3\n", "Nothing else."]
     assert not [words for words in told if words not in text]
     places = [text.index(words) for words in told]
     assert places == sorted(places)
+    passes = files_of(last)["cuad-train"] + 1 + 2 + 7  # of all stages together
+    assert ["`cuad-train`", str(passes), f"`{last['data_fingerprint']['cuad-train']}`"] in rows_of(text)
 
 
 def test_what_holds_for_all_models_is_said_once(project):

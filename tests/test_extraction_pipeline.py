@@ -91,15 +91,21 @@ def test_a_checkpoint_without_the_head_is_refused(tiny_folder, compress):
 
 
 def test_compression_to_facts_keeps_the_budget_and_says_where_they_stood(compress_facts):
-    out = compress_facts({"context": DOCUMENTS}, strategy="facts", budget=1.0)
-    assert out["text"] == "Rome: expires in june | does order\nOslo: does order"
+    texts = [
+        "the Rome expires in june.",
+        "the visa when Oslo does order.",
+        "the Rome does order. order: ab-12, a@b.de.",
+    ]
+    out = compress_facts({"context": texts}, strategy="facts", budget=1.0)
+    # what no fact says of Oslo is too much for a fact to stand for its sentence
+    told = ["Rome: expires in june | does order", texts[1], "order: ab-12, a@b.de."]
+    assert out["text"] == "\n".join(told)
     assert out["messages"] == [{"role": "user", "content": out["text"]}]
-    for piece in out["pieces"]:
-        kept = DOCUMENTS[piece["message"]][piece["start"] : piece["end"]]
-        assert kept in ("Rome", "Oslo", "expires in june", "does order")
-    assert out["facts"]["Rome"][0] == {"text": "expires in june", "message": 0, "start": 24, "end": 39, "current": True}
+    kept = [texts[piece["message"]][piece["start"] : piece["end"]] for piece in out["pieces"]]
+    assert kept == ["Rome", "expires in june", texts[1], "does order", "order: ab-12, a@b.de."]
+    assert out["facts"]["Rome"][0] == {"text": "expires in june", "message": 0, "start": 9, "end": 24, "current": True}
     assert {entity["text"]: entity["turns"] for entity in out["entities"]}["Rome"] == [0, 2]
-    counts = [compress_facts({"context": DOCUMENTS}, strategy="facts", budget=b) for b in (4, 6, 8, 12, 20)]
+    counts = [compress_facts({"context": texts}, strategy="facts", budget=b) for b in (4, 6, 8, 12, 20)]
     assert all(c["tokens"]["compressed"] <= c["tokens"]["budget"] for c in counts)
     assert len({c["text"] for c in counts}) > 2
     assert Compressed.from_dict(out).to_dict() == out
@@ -157,7 +163,7 @@ def test_what_a_later_value_superseded_is_no_answer_to_a_query(bundled):
         {"role": "user", "content": "Her flight leaves at 11:15 now, the airline has just written."},
     ]
     assert "works for Borealis Bank" in find(messages)["Ann Lee"]
-    assert find(messages)["Her flight"] == ["leaves at 9:40", "leaves at 11:15"]
+    assert find(messages)["Her flight"] == ["leaves at 9:40 from gate B12", "leaves at 11:15"]
     found = find({"messages": messages, "query": "When does the flight leave?"}, output_format="linear")
     assert "11:15" in found and "9:40" not in found
     compress = pipeline("reet-compression", model=str(bundled))

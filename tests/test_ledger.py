@@ -141,6 +141,27 @@ def test_values_of_other_attributes_stay():
     assert held(ledger) == {"The room": ["has 2 beds", "booked for 3 May", "costs $120"]}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "current"),
+    [
+        ("leaves at 9:40 from gate B12", "leaves at 11:15", ["leaves at 11:15"]),
+        ("leaves at 9:40", "leaves at 9:40 from gate B12", ["leaves at 9:40 from gate B12"]),
+        ("leaves at 9:40 from gate B12", "leaves at 9:40", ["leaves at 9:40 from gate B12"]),
+        ("leaves at 9:40 from gate B12", "leaves at 9:40 from gate C3", ["leaves at 9:40 from gate C3"]),
+        ("has 12 branches in 3 towns", "has 14 branches", ["has 14 branches"]),
+        ("scored 3 goals", "scored 10 points", ["scored 3 goals", "scored 10 points"]),
+        ("opens at 9:00", "closes at 17:00", ["opens at 9:00", "closes at 17:00"]),
+        ("3 May was the day of arrival", "4 June was the day of departure", None),
+    ],
+)
+def test_what_leads_up_to_a_value_says_what_it_is_a_value_of(first, second, current):
+    ledger = ledger_of(
+        (f"The flight {first}.", [("The flight", "OTHER")], [("The flight", first)]),
+        (f"The flight {second}.", [("The flight", "OTHER")], [("The flight", second)]),
+    )
+    assert held(ledger)["The flight"] == (current or [first, second])
+
+
 def test_facts_without_values_pile_up():
     ledger = ledger_of(
         ("Ann is a doctor.", [("Ann", "PERSON")], [("Ann", "is a doctor")]),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from ..windows import TokenTable, plan_windows, special_frame
 from .decoding import best_spans
 from .examples import WindowWords, padded_rows
 
-THRESHOLD = 0.1  # chance above which an entity is found
+# chance above which a mention of a kind is found: best on the development sets
+THRESHOLDS = {"named": 0.15, "nominal": 0.25, "term": 0.15, "argument": 0.5}
+THRESHOLD = THRESHOLDS["named"]
 FACT_THRESHOLD = 0.1
 LINKED = 0.2  # share of the links of a fact from which on it is said of a subject
 KINDS = ("named", "nominal")  # the kinds of mention that a conversation's entities have
@@ -84,7 +86,7 @@ class ReetExtractor:
         model: A `ReetForCompression` or `ReetForEntityExtraction` with an extraction head.
         tokenizer: Its fast tokenizer.
         channels: Kind and type of the mentions that are found; default: those of `KINDS`, of all types.
-        threshold: Chance above which a mention is found.
+        thresholds: Chance above which a mention is found, by its kind.
     """
 
     def __init__(
@@ -92,9 +94,9 @@ class ReetExtractor:
         model: Any,
         tokenizer: Any,
         channels: Iterable[tuple[str, str]] | None = None,
-        threshold: float = THRESHOLD,
+        thresholds: Mapping[str, float] = THRESHOLDS,
     ) -> None:
-        self.model, self.config, self.threshold = model, model.config, threshold
+        self.model, self.config, self.thresholds = model, model.config, thresholds
         before, after = special_frame(tokenizer)
         self.capacity = model.config.window_tokens - len(before) - len(after)
         known = [(kind, name) for kind, name in model.config.channels]
@@ -167,9 +169,7 @@ class ReetExtractor:
             return [[] for _ in read]
         kinds = torch.full((len(read),), self.fact_kind, device=known.device)
         logits = self.model.extractor.facts(known, words, subjects.clamp(min=0), kinds).float().cpu()
-        said = [
-            _said(window, len(own), logits[place]) for place, (window, own) in enumerate(zip(read, found, strict=True))
-        ]
+        said = [_said(window, own, logits[place]) for place, (window, own) in enumerate(zip(read, found, strict=True))]
         facts = padded_rows([_ends([span for _, span in own]) for own in said], 0).to(known.device)
         links = self.model.extractor.links(known, words, subjects.clamp(min=0), facts).float()
         shares = links.masked_fill(subjects[:, None, :, 0] < 0, torch.finfo(links.dtype).min).softmax(-1).cpu()
@@ -186,7 +186,7 @@ class ReetExtractor:
         logits = window.inside(logits)
         for kind, own in self.channels.items():
             anyone = any_channel(logits[..., own])
-            for span in decode(anyone, self.threshold):
+            for span in decode(anyone, self.thresholds[kind]):
                 if kind == "named" and _names_nothing(window.read(conversation, span)[1]):
                     continue
                 known = found.get((span.first, span.last))
@@ -224,11 +224,18 @@ class _Window:
         where = self.span(span.first, span.last)
         return where, conversation.messages[where.message].text[where.start : where.end]
 
-    def inside(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits `(words, widths, ...)` with the lowest number for spans that are not text of one message."""
-        widths = logits.shape[1]
-        last = np.minimum(np.arange(len(self))[:, None] + np.arange(widths), len(self) - 1)
-        allowed = (self.segments[last] == self.segments[:, None]) & (self.starts >= 0)[:, None]
+    def sentence(self, word: int) -> tuple[int, int]:
+        """The half-open words of the sentence that a word stands in."""
+        unit = self.words.units[word]
+        first, end = (int(np.searchsorted(self.words.units, unit, side)) for side in ("left", "right"))
+        return first, end
+
+    def inside(self, logits: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Logits `(words, widths, ...)` from word `first` on, the lowest number for what is no text of one message."""
+        count, widths = logits.shape[:2]
+        own = np.arange(first, first + count)
+        last = np.minimum(own[:, None] + np.arange(widths), len(self) - 1)
+        allowed = (self.segments[last] == self.segments[own, None]) & (self.starts[own] >= 0)[:, None]
         mask = torch.from_numpy(~allowed).reshape(*allowed.shape, *(1,) * (logits.dim() - 2))
         return logits.masked_fill(mask, torch.finfo(logits.dtype).min)
 
@@ -238,12 +245,14 @@ def _ends(spans: Sequence[WordSpan]) -> np.ndarray:
     return np.array([(span.first, span.last) for span in spans], dtype=np.int64).reshape(-1, 2)
 
 
-def _said(window: _Window, subjects: int, logits: torch.Tensor) -> list[tuple[int, WordSpan]]:
-    """The facts that are likely of each subject, with its number."""
+def _said(window: _Window, subjects: Sequence[WordSpan], logits: torch.Tensor) -> list[tuple[int, WordSpan]]:
+    """The facts that are likely of each subject, which stand in its sentence, with its number."""
     found: list[tuple[int, WordSpan]] = []
-    for number in range(subjects):
-        own = window.inside(logits[number, : len(window)]).unsqueeze(-1)
-        found.extend((number, span) for span in decode(own, FACT_THRESHOLD))
+    for number, subject in enumerate(subjects):
+        first, end = window.sentence(subject.first)
+        own = window.inside(logits[number, first:end], first).unsqueeze(-1)
+        for span in decode(own, FACT_THRESHOLD):
+            found.append((number, replace(span, first=span.first + first, last=span.last + first)))
     return found
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def build_card(folder: str | Path, person: str | Path, results: str | Path) -> M
     measured = read_results(Path(results), model_id)
     trained = _read_json(folder / "training.json", TRAINING_KEYS, "train/train_scorer.py writes it beside the weights")
     front, summary, sections = read_person(Path(person))
-    mixture = files_of(trained)
+    mixture, digests = all_files(trained)
     _check_mixture(Path(person), sections["Training data"], mixture)
     parts = {
         "model_id": model_id,
@@ -61,7 +62,7 @@ def build_card(folder: str | Path, person: str | Path, results: str | Path) -> M
         "rate": f"{measured['rate']:.0%}",
         "results": results_section(measured),
         "architecture": architecture_section(folder),
-        "mixture": mixture_section(mixture, trained["data_fingerprint"]),
+        "mixture": mixture_section(mixture, digests),
         "training": training_section(trained),
     }
     template = TEMPLATE.read_text(encoding="utf-8")
@@ -170,9 +171,32 @@ def architecture_section(folder: Path) -> str:
     return _table(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
 
 
-def files_of(trained: Record) -> dict[str, float]:
+def stages_of(trained: Record) -> list[tuple[str, Record]]:
+    """Every run that led to the weights with its title, the first one first."""
+    chain = [trained]
+    while "initial" in chain[0]:
+        chain.insert(0, chain[0]["initial"])
+    found = []
+    for number, stage in enumerate(chain, 1):
+        if "extractor" in stage:
+            found.append((f"The extraction head that stage {number} starts from", stage["extractor"]))
+        found.append((f"Stage {number} of {len(chain)}", stage))
+    return found
+
+
+def files_of(stage: Record) -> dict[str, float]:
     """Passes over each file of one stage, conversations and marked texts."""
-    return {**trained["recipe"]["mixture"], **trained["recipe"].get("extraction_mixture", {})}
+    return {**stage["recipe"]["mixture"], **stage["recipe"].get("extraction_mixture", {})}
+
+
+def all_files(trained: Record) -> tuple[dict[str, float], dict[str, str]]:
+    """Passes over each file in all stages together, and the digest of each."""
+    passes: Counter[str] = Counter()
+    digests: dict[str, str] = {}
+    for _, stage in stages_of(trained):
+        passes.update(files_of(stage))
+        digests |= stage["data_fingerprint"]
+    return {name: round(count, 4) for name, count in sorted(passes.items())}, digests
 
 
 def _parts(text: str) -> tuple[str, dict[str, str] | None]:
@@ -191,18 +215,10 @@ def mixture_section(mixture: Record, fingerprints: Record) -> str:
 
 def training_section(trained: Record) -> str:
     """Of each stage, the first one first: its command, what it ran with, its files, and what came out."""
-    stages = [trained]
-    while "initial" in stages[0]:
-        stages.insert(0, stages[0]["initial"])
-    titles = [f"Stage {number} of {len(stages)}" for number in range(1, len(stages) + 1)]
-    if "extractor" in trained:
-        stages.insert(-1, trained["extractor"])
-        titles.insert(-1, "The extraction head that the last stage starts from")
-    parts = []
-    for title, stage in zip(titles[:-1], stages[:-1], strict=True):
-        parts += [f"{title}:", _stage(stage), mixture_section(files_of(stage), stage["data_fingerprint"])]
-    parts += [f"{titles[-1]}, with the files above:"] if parts else []
-    return "\n\n".join([*parts, _stage(trained)])
+    return "\n\n".join(
+        f"{title}:\n\n{_stage(stage)}\n\n{mixture_section(files_of(stage), stage['data_fingerprint'])}"
+        for title, stage in stages_of(trained)
+    )
 
 
 def _stage(trained: Record) -> str:

@@ -131,22 +131,28 @@ class ExtractionHead(nn.Module):
         windows, count, _ = known.shape
         own = torch.cat([known.take_along_dim(subjects[..., side, None], 1) for side in (0, 1)], -1)
         as_start, as_end, scale = (self.subject(own) + self.fact_kind(kinds).unsqueeze(1)).chunk(3, -1)
-        distance = self.fact_distance(_distance(subjects, count))
+        places, inside = _own_sentence(words, subjects)  # a fact stands in the sentence of its subject
+        window = torch.arange(windows, device=known.device)[:, None, None]
+        distance = self.fact_distance(_distance(subjects, places))
         sides = []
         layers = ((as_start, self.fact_start, self.fact_from), (as_end, self.fact_end, self.fact_to))
         for view, layer, out in layers:
-            plain, scaled = layer(known).chunk(2, -1)
-            hidden = plain.unsqueeze(1) + view.unsqueeze(2) + distance + scaled.unsqueeze(1) * scale.unsqueeze(2)
+            plain, scaled = layer(known)[window, places].chunk(2, -1)
+            hidden = plain + view.unsqueeze(2) + distance + scaled * scale.unsqueeze(2)
             sides.append(out(functional.gelu(hidden)).squeeze(-1))
-        last, real = _band(words.mask, self.fact_words)
-        unit = words.units.gather(1, subjects[..., 0])
-        logits = (sides[0] + self.same_unit[0]).unsqueeze(-1) + sides[1][..., last] + self.fact_width
-        start = torch.arange(count, device=known.device)[:, None]
-        first, final = subjects[..., 0, None, None], subjects[..., 1, None, None]
-        apart = (last < first) | (start > final)  # a fact is no part of its subject
-        inside = words.units.unsqueeze(1) == unit.unsqueeze(2)  # and stands in its sentence
-        allowed = real.unsqueeze(1) & apart & inside.unsqueeze(-1) & inside[..., last]
-        return logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
+        first, final = subjects[..., 0, None], subjects[..., 1, None]
+        ends, real, before = (self._from_each(column) for column in (sides[1], inside, places < first))
+        logits = (sides[0] + self.same_unit[0]).unsqueeze(-1) + ends + self.fact_width
+        apart = before | (places > final).unsqueeze(-1)  # a fact is no part of its subject
+        lowest = torch.finfo(logits.dtype).min
+        logits = logits.masked_fill(~(real & inside.unsqueeze(-1) & apart), lowest)
+        everywhere = logits.new_full((*places.shape[:2], count + 1, self.fact_words), lowest)
+        target = places.masked_fill(~inside, count).unsqueeze(-1).expand_as(logits)
+        return everywhere.scatter(2, target, logits)[:, :, :count]
+
+    def _from_each(self, column: torch.Tensor) -> torch.Tensor:
+        """What a column `(…, words)` says of each word and those after it, 0 behind: `(…, words, fact_words)`."""
+        return functional.pad(column, (0, self.fact_words - 1)).unfold(-1, self.fact_words, 1)
 
     def links(self, known: torch.Tensor, words: Words, subjects: torch.Tensor, facts: torch.Tensor) -> torch.Tensor:
         """How far each fact is said of each subject, logits of shape `(windows, facts, subjects)`.
@@ -179,10 +185,19 @@ def _band(mask: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     return inside, (last < count) & mask.unsqueeze(-1) & mask[:, inside]
 
 
-def _distance(subjects: torch.Tensor, count: int) -> torch.Tensor:
-    """Words between each subject and each word, signed, shifted to be a place: `(windows, subjects, words)`."""
-    words = torch.arange(count, device=subjects.device)
-    before, after = words - subjects[..., 0, None], words - subjects[..., 1, None]
+def _own_sentence(words: Words, subjects: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The words of each subject's sentence, and which of these are no padding: both `(windows, subjects, longest)`."""
+    unit = words.units.gather(1, subjects[..., 0]).unsqueeze(-1)
+    units, mask = words.units.unsqueeze(1), words.mask.unsqueeze(1)
+    length = ((units == unit) & mask).sum(-1, keepdim=True)
+    begin = ((units < unit) & mask).sum(-1, keepdim=True)
+    step = torch.arange(max(int(length.max()), 1), device=length.device)
+    return (begin + step).clamp(max=words.units.shape[1] - 1), step < length
+
+
+def _distance(subjects: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Words between each subject and words, signed, shifted to be a place: of the shape of `places`."""
+    before, after = places - subjects[..., 0, None], places - subjects[..., 1, None]
     gap = torch.where(before < 0, before, torch.where(after > 0, after, 0))
     return gap.clamp(-DISTANCES, DISTANCES) + DISTANCES
 
