@@ -24,6 +24,7 @@ from eval.bootstrap import RESAMPLES
 from eval.extractors.base import MentionFinder, Place
 from eval.tables import table
 from reet_hf.errors import ReetError
+from reet_hf.extraction.extractor import THRESHOLD
 from reet_hf.extraction.labels import Guide, guide_of, marked
 from reet_hf.training.dataset import Rows
 from reet_hf.training.extraction import extraction_files, extraction_scores
@@ -116,9 +117,7 @@ def measure(name: str, files: Mapping[str, Rows], options: Mapping[str, Any]) ->
         record["sets"][each] = span_scores(finder, rows, guide_of(each))
     if hasattr(finder, "scorer"):
         model, tokenizer = finder.scorer.model, finder.scorer.tokenizer
-        found = {
-            each: extraction_scores(model, tokenizer, rows, each, finder.threshold) for each, rows in files.items()
-        }
+        found = {each: extraction_scores(model, tokenizer, rows, each, THRESHOLD) for each, rows in files.items()}
         record["facts"] = {
             each: {key: value for key, value in scores.items() if not key.startswith("entity")}
             for each, scores in found.items()

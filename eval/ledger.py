@@ -41,6 +41,7 @@ from reet_hf.training.extraction import extraction_files
 FOLDER = records.FOLDER / "ledger"
 BUDGETS = (50, 33, 20)
 NAMED = ("crossner-dev", "redocred-train-held", "litbank-dev")
+TEXT, BOTH = "in the text", "in text or ledger"
 JOINED = 20  # sentences of a set that has a row for each make one context
 _WORDINGS = (  # how the questions of task dialogues name a slot
     r"^What (?P<slot>.+) applies in the end \((?P<domain>.+)\)\?$",
@@ -50,31 +51,46 @@ _WORDINGS = (  # how the questions of task dialogues name a slot
 WORDINGS = tuple(regex.compile(pattern) for pattern in _WORDINGS)
 
 
-def contexts(rows: Rows, guide: Guide) -> Iterator[tuple[str, set[str]]]:
-    """Texts of some length, and the names that are marked in them."""
+def contexts(rows: Rows, guide: Guide) -> Iterator[tuple[str, set[frozenset[str]]]]:
+    """Texts of some length, and of every entity that is marked in them its names."""
     size = JOINED if np.mean([len(row["text"].split()) for row in rows]) < 100 else 1
     for first in range(0, len(rows), size):
         part = rows[first : first + size]
-        spans = [(row["text"][slice(*marked(entity))]) for row in part for entity in row["entities"]]
-        names = {span for span in spans if guide.kind(span) == "named"}
+        names: dict[tuple[int, Any], set[str]] = defaultdict(set)
+        for number, row in enumerate(part):
+            for entity in row["entities"]:
+                name = row["text"][slice(*marked(entity))]
+                if guide.kind(name) == "named":
+                    names[number, entity["cluster"]].add(name)
         if names:
-            yield "\n".join(row["text"] for row in part), names
+            yield "\n".join(row["text"] for row in part), set(map(frozenset, names.values()))
 
 
-def survival(names: set[str], result: Compressed, ledger: Ledger) -> tuple[float, float]:
-    """Share of names that stand in the compressed text, and in it or as an entity's name in the ledger."""
-    text = f" {name_key(result.text)} "
-    known = {name_key(name) for entity in ledger.entities for name in entity.names}
-    keys = {key for key in map(name_key, names) if key}
-    kept = {key for key in keys if f" {key} " in text}
-    return len(kept) / max(len(keys), 1), len(kept | (keys & known)) / max(len(keys), 1)
+def survival(entities: Iterable[frozenset[str]], result: Compressed, ledger: Ledger) -> dict[str, float]:
+    """Shares of names, and of entities of which a name does, that stand in the text, and in it or the ledger.
+
+    Args:
+        entities: The names of each.
+        result: Its text counts.
+        ledger: Names and facts that still hold count.
+    """
+    said = [*(name for known in ledger.entities for name in known.names), *(fact.text for fact in ledger.current())]
+    places = {TEXT: [result.text], BOTH: [result.text, *said]}
+    lines = {place: "\n".join(f" {name_key(text)} " for text in texts) for place, texts in places.items()}
+    keys = [own for names in entities if (own := {name_key(name) for name in names} - {""})]
+    shares = {}
+    for place, text in lines.items():
+        each = [[f" {key} " in text for key in own] for own in keys]
+        shares[f"names, {place}"] = float(np.mean([kept for own in each for kept in own]))
+        shares[f"entities, {place}"] = float(np.mean([any(own) for own in each]))
+    return shares
 
 
 def names_kept(compressor: Compressor, files: Mapping[str, Rows]) -> dict[str, dict[str, Any]]:
-    """By data set and budget in percent the mean survival of names, without a query."""
+    """By data set and budget in percent the mean of `survival`, without a query."""
     found: dict[str, dict[str, Any]] = {}
     for each in NAMED:
-        shares: dict[int, list[tuple[float, float]]] = defaultdict(list)
+        shares: dict[int, list[dict[str, float]]] = defaultdict(list)
         for text, names in tqdm(list(contexts(files[each], guide_of(each))), desc=each):
             state = compressor.encode(Conversation(parse_messages([{"role": "document", "content": text}])))
             for budget in BUDGETS:
@@ -83,11 +99,8 @@ def names_kept(compressor: Compressor, files: Mapping[str, Rows]) -> dict[str, d
                     raise AssertionError(f"{each}: {result.tokens}")
                 shares[budget].append(survival(names, result, ledger_of(state)))
         found[each] = {
-            str(budget): {
-                "text": round(float(np.mean([text for text, _ in own])), 4),
-                "text and ledger": round(float(np.mean([both for _, both in own])), 4),
-                "contexts": len(own),
-            }
+            str(budget): {key: round(float(np.mean([one[key] for one in own])), 4) for key in own[0]}
+            | {"contexts": len(own)}
             for budget, own in shares.items()
         }
     return found
@@ -216,13 +229,14 @@ def page(folder: Path = FOLDER) -> str:
     parts = []
     for path in sorted(folder.glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
+        shown = [f"{what}, {place}" for what in ("entities", "names") for place in (TEXT, BOTH)]
         rows = [
-            [each, f"{budget} %", f"{own['text']:.3f}", f"{own['text and ledger']:.3f}", str(own["contexts"])]
+            [each, f"{budget} %", *(f"{own[key]:.3f}" for key in shown), str(own["contexts"])]
             for each, budgets in record["names"].items()
             for budget, own in budgets.items()
         ]
-        head = ["data set", "budget", "names in the text", "in text or ledger", "contexts"]
-        parts.append(f"`{record['model']}`, marked names without a query:\n\n{table(head, rows)}")
+        head = ["data set", "budget", *shown, "contexts"]
+        parts.append(f"`{record['model']}`, marked entities by name, without a query:\n\n{table(head, rows)}")
         rows = [
             [each, key, f"{share:.3f}", str(count)]
             for each, own in record["literals"].items()

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +33,7 @@ from eval.work import Plan, Worker, digest, do, jobs_of, together
 from reet_hf.budget import TokenCounter, resolve_counter
 from reet_hf.errors import ReetError
 from reet_hf.registration import bundled_model
-from reet_hf.training.launch import start_cpu_processes
+from reet_hf.training.launch import run_script
 
 BUDGETS = (50, 33, 20, 10, 6)
 SEEDS = (0, 1, 2)
@@ -291,9 +290,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    if not start_cpu_processes(sys.argv, os.environ):
-        try:
-            main(sys.argv[1:])
-        except ReetError as refused:
-            print(refused, file=sys.stderr)
-            sys.exit(2)
+    run_script(main, os.environ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from eval.systems.gliner_entities import stretches
 from reet_hf.extraction.labels import Guide
 
 LABELS = {"named": "name", "nominal": "description", "term": "term", "argument": "argument"}
+# best on the development sets, as those of `reet_hf.extraction.extractor`
+THRESHOLDS = {"named": 0.2, "nominal": 0.25, "term": 0.2, "argument": 0.6}
 
 
 class Gliner(MentionFinder):
@@ -18,34 +21,38 @@ class Gliner(MentionFinder):
 
     Args:
         model: The model.
-        threshold: Chance from which on a span is found.
+        thresholds: Chance from which on a mention is found, by its kind.
         digest: Of its files.
     """
 
-    def __init__(self, model: Any, threshold: float, digest: str = "") -> None:
-        self.model, self.threshold, self.revision = model, threshold, digest
+    def __init__(self, model: Any, thresholds: Mapping[str, float], digest: str = "") -> None:
+        self.model, self.thresholds, self.revision = model, thresholds, digest
 
     def find(self, text: str, guide: Guide) -> list[Place]:
         """See `MentionFinder`."""
         pieces = stretches(text, self.model.config.max_len)
-        labels = [LABELS[kind] for kind in guide.kinds]
+        least = {LABELS[kind]: self.thresholds[kind] for kind in guide.kinds}
         found: list[Place] = []
         shift = 0
         for piece, entities in zip(
-            pieces, self.model.inference(pieces, labels, threshold=self.threshold, batch_size=8), strict=True
+            pieces, self.model.inference(pieces, list(least), threshold=min(least.values()), batch_size=8), strict=True
         ):
             shift = text.index(piece, shift)
-            found.extend((shift + entity["start"], shift + entity["end"]) for entity in entities)
+            found.extend(
+                (shift + entity["start"], shift + entity["end"])
+                for entity in entities
+                if entity["score"] >= least[entity["label"]]
+            )
             shift += len(piece)
         return found
 
 
-def build(model: str, threshold: float = 0.5) -> Gliner:
+def build(model: str, thresholds: Mapping[str, float] = THRESHOLDS) -> Gliner:
     """The system.
 
     Args:
         model: Folder of a run of `train/train_gliner.py`.
-        threshold: Chance from which on a span is found.
+        thresholds: Chance from which on a mention is found, by its kind.
 
     Raises:
         ReetError: If the package or the weights are not there.
@@ -56,4 +63,4 @@ def build(model: str, threshold: float = 0.5) -> Gliner:
         loaded = GLiNER.from_pretrained(model, local_files_only=True)
     except (ImportError, OSError) as error:
         raise unavailable(model, error) from error
-    return Gliner(loaded.eval(), threshold, revision(str(Path(model))))
+    return Gliner(loaded.eval(), thresholds, revision(str(Path(model))))
