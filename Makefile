@@ -62,5 +62,5 @@ report: $(STAMP) ## Make every table, plot and card from eval/results
 	$(BIN)/python -m eval.metrics.cards
 
 clean: ## Remove the environment and everything that was built
-	rm -rf $(VENV) reproduced toy-run reet-base-run reet-base-2-run reet-base-3-run reet-base-4-run reet-base-mean-run reet-small-run build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) reproduced toy-run reet-base-run reet-base-2-run reet-base-3-run reet-base-4-run reet-base-mean-run extractor-run reet-base-5-run reet-base-6-run reet-small-run build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
