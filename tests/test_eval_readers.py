@@ -34,7 +34,7 @@ ASKED = [
     ("which tower ?", "blue tower red hotel seven visa in the late order"),
     ("when ?", "june " * 20),
 ]
-KEY = "sk-very-secret-0123456789"
+KEY = "sk-very-secret-0123456789-tail"  # it ends in letters: a port of the local server may hold any digits
 
 
 # Causal language models
@@ -282,12 +282,12 @@ def test_a_server_that_is_silent_for_too_long_is_a_failure(serve):
 
 @pytest.mark.parametrize("status", [401, 403, 400, 500])
 def test_no_error_repeats_the_key(serve, status):
-    url, _ = serve(lambda *_: fails(status, json.dumps({"error": {"message": f"wrong key {KEY} (sk-very...6789)"}})))
+    url, _ = serve(lambda *_: fails(status, json.dumps({"error": {"message": f"wrong key {KEY} (sk-very...tail)"}})))
     reader = client(url, retries=0)
     (answer,) = reader.answers([("when ?", "June.")])
     kept = json.dumps([answer.error, reader.name, reader.revision, dict(reader.options)])
     assert str(status) in answer.error and KEY not in kept
-    assert status in (400, 500) or "6789" not in kept
+    assert status in (400, 500) or "tail" not in kept
 
 
 def test_a_long_error_is_shown_cut(serve):

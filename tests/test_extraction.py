@@ -173,8 +173,8 @@ def test_a_saved_model_says_the_same(model, batch, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = ReetForEntityExtraction.from_pretrained(tmp_path)
     assert loaded.config.channels == [list(channel) for channel in CHANNELS]
-    for name, logits in model(**batch).items():
-        assert torch.equal(logits, loaded(**batch)[name]), name
+    for name, logits in model(**batch).items():  # up to the last bits, which may depend on where the weights lie
+        torch.testing.assert_close(loaded(**batch)[name], logits, msg=name)
 
 
 def test_logits_have_their_shapes_and_do_not_depend_on_the_batch(model, batch, tokenizer):

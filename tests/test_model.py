@@ -57,7 +57,10 @@ def test_saved_and_loaded_model_scores_the_same(head, tokenizer, collator, tmp_p
     again = head.from_pretrained(tmp_path).eval()
     batch = collator([example(tokenizer, 40)])
     with torch.no_grad():
-        assert torch.equal(model(**batch).importance, again(**batch).importance)
+        # The last bits of a product may depend on where in memory the weights lie.
+        torch.testing.assert_close(model(**batch).importance, again(**batch).importance)
+    saved, loaded = model.state_dict(), again.state_dict()
+    assert saved.keys() == loaded.keys() and all(torch.equal(saved[name], loaded[name]) for name in saved)
 
 
 def test_auto_classes_give_the_backbone_and_the_heads(tiny_folder):
