@@ -8,9 +8,10 @@ from .errors import ReetError
 from .modeling.configuration_reet import ReetConfig
 from .modeling.modeling_reet import ReetForCompression, ReetForEntityExtraction, ReetForTokenScoring, ReetModel
 from .pipelines.compression import ReetCompressionPipeline
+from .recall import recall_tool
 from .records import Compressed
 from .registration import register
-from .session import Session
+from .session import Session, SessionStore
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,7 +25,9 @@ __all__ = [
     "ReetForTokenScoring",
     "ReetModel",
     "Session",
+    "SessionStore",
     "__version__",
+    "recall_tool",
 ]
 
 register()

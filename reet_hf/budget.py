@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from .conversation import text_part
 from .errors import ReetError
 
 Offsets = tuple[int, int]
+ChatMessages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]]
+
+# What OpenAI's chat format adds to the text, for gpt-3.5 and every later chat model, as the OpenAI cookbook has it.
+PER_MESSAGE = 3
+PER_NAME = 1
+PER_REPLY = 3
+PER_TOOLS = 12
+PER_CALL = 3  # the cookbook says nothing of calls; taken to cost the frame of a message
+
+
+class ChatCount(Protocol):
+    """What counts chat messages."""
+
+    def __call__(self, messages: ChatMessages, tools: Tools | None = None, /) -> int:
+        """Tokens of a request with these messages and tool definitions; 0 for none of both."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +42,16 @@ class TokenCounter:
         name: How the counter is called in messages.
         counts: Tokens of each of several texts; what an empty text costs is part of every text's count.
         starts: First characters of the tokens of each of several texts, in order, where the tokenizer can tell.
-        chat: Tokens of rendered chat messages with the chat template's overhead, where there is a template.
+        chat: Tokens of chat messages, and of tool definitions if some are given, with all that the chat format puts
+            around them: as the chat template renders them, for tiktoken by OpenAI's published estimate. `None` where
+            no format is known; see `tool_tokens` then.
+        source: What the counter was made of.
     """
 
     name: str
     counts: Callable[[Sequence[str]], list[int]]
     starts: Callable[[Sequence[str]], list[Sequence[int]]] | None = None
-    chat: Callable[[Sequence[Mapping[str, Any]]], int] | None = None
+    chat: ChatCount | None = None
     source: Any = field(default_factory=object)
 
     def is_same(self, other: TokenCounter | None) -> bool:
@@ -56,12 +77,19 @@ class TokenCounter:
             slices = [text[start:end] for text, own in zip(texts, spans, strict=True) for start, end in own]
             empty, *counts = self.counts(["", *slices])  # special tokens come once, not with each slice
             return np.maximum(np.array(counts, dtype=np.int64) - empty, 0)
-        found = []
-        for starts, own in zip(self.starts(texts), spans, strict=True):
-            borders = np.asarray(own, dtype=np.int64).reshape(-1, 2)
-            places = np.searchsorted(np.asarray(starts, dtype=np.int64), borders)
-            found.append(np.maximum(places[:, 1] - places[:, 0], 1))
-        return np.concatenate(found)
+        return np.concatenate([costs_at(starts, own) for starts, own in zip(self.starts(texts), spans, strict=True)])
+
+
+def costs_at(starts: Sequence[int] | np.ndarray, spans: Sequence[Offsets]) -> np.ndarray:
+    """Tokens that begin in each of several spans, at least one.
+
+    Args:
+        starts: First characters of the tokens of a text, in order.
+        spans: Half-open characters of the same text.
+    """
+    borders = np.asarray(spans, dtype=np.int64).reshape(-1, 2)
+    places = np.searchsorted(np.asarray(starts, dtype=np.int64), borders)
+    return np.maximum(places[:, 1] - places[:, 0], 1)
 
 
 def resolve_counter(tokenizer: Any, default: TokenCounter | None = None) -> TokenCounter:
@@ -145,47 +173,202 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
         mapped = encode(texts, return_offsets_mapping=True)["offset_mapping"] if texts else []
         return [[start for start, _ in offsets] for offsets in mapped]
 
-    def rendered(messages: Sequence[Mapping[str, Any]]) -> int:
-        return len(tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False))
-
-    def chat(messages: Sequence[Mapping[str, Any]]) -> int:
-        if not messages:
-            return 0
-        try:
-            return rendered(messages)
-        except Exception as error:  # a template may raise anything about an order of roles that it does not know
-            try:
-                # a part of a valid conversation may break the template's alternation: message by message, with what
-                # the template puts around each, never counts less
-                return sum(rendered([_renderable(message)]) for message in messages)
-            except Exception:
-                raise ReetError(
-                    f"The chat template of the counting tokenizer {tokenizer.name_or_path!r} cannot render these "
-                    f"messages ({error}); pass a tokenizer whose template knows their roles, or a callable that counts "
-                    "text."
-                ) from error
-
     return TokenCounter(
         name=getattr(tokenizer, "name_or_path", "") or type(tokenizer).__name__,
         counts=counts,
         starts=starts if getattr(tokenizer, "is_fast", False) else None,
-        chat=chat if getattr(tokenizer, "chat_template", None) else None,
+        chat=_Template(tokenizer, counts) if getattr(tokenizer, "chat_template", None) else None,
         source=tokenizer,
     )
 
 
+@dataclass(frozen=True)
+class _Template:
+    """Counts messages and tool definitions as the chat template of a Hugging Face tokenizer renders them."""
+
+    tokenizer: Any
+    counts: Callable[[Sequence[str]], list[int]]
+
+    def __call__(self, messages: ChatMessages, tools: Tools | None = None, /) -> int:
+        definitions = checked_tools(tools)
+        alone = self._alone(messages) if messages else 0
+        if not definitions:
+            return alone
+        together = self._together(messages, definitions) if messages else None
+        if together is None:
+            return alone + self._added(definitions)
+        return together if together != alone else alone + self._written(definitions)
+
+    def _rendered(self, messages: ChatMessages, tools: Tools | None = None) -> int:
+        options: dict[str, Any] = {"tools": list(tools)} if tools else {}
+        return len(self.tokenizer.apply_chat_template(list(messages), tokenize=True, return_dict=False, **options))
+
+    def _alone(self, messages: ChatMessages) -> int:
+        try:
+            return self._rendered(messages)
+        except Exception as error:  # a template may raise anything about an order of roles that it does not know
+            plain = [_plain(message) for message in messages]
+            try:
+                return self._rendered(plain)
+            except Exception:
+                pass
+            try:
+                # a part of a valid conversation may break the template's alternation: message by message, with what
+                # the template puts around each, never counts less
+                return sum(self._rendered([_renderable(message)]) for message in plain)
+            except Exception:
+                raise ReetError(
+                    f"The chat template of the counting tokenizer {self.tokenizer.name_or_path!r} cannot render these "
+                    f"messages ({error}); pass a tokenizer whose template knows their roles, or a callable that counts "
+                    "text."
+                ) from error
+
+    def _together(self, messages: ChatMessages, tools: Tools) -> int | None:
+        for each in (messages, [_plain(message) for message in messages]):
+            try:
+                return self._rendered(each, tools)
+            except Exception:  # as above; some templates also want a user's message first where there are tools
+                continue
+        return None
+
+    def _added(self, tools: Tools) -> int:
+        """What tools add to a message of a user; their JSON text if the template does not show them there."""
+        probe = [{"role": "user", "content": "."}]
+        try:
+            added = self._rendered(probe, tools) - self._rendered(probe)
+        except Exception:
+            added = 0
+        return added if added > 0 else self._written(tools)
+
+    def _written(self, tools: Tools) -> int:
+        return self.counts([_json(tools)])[0]
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as templates like it best: a string for no content, arguments of calls as objects."""
+    plain = {**message, "content": "" if message.get("content") is None else message["content"]}
+    if message.get("tool_calls"):
+        plain["tool_calls"] = [_with_object(call) for call in message["tool_calls"]]
+    return plain
+
+
+def _with_object(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    function = call.get("function")
+    if not isinstance(function, Mapping) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError:
+        return call
+    return {**call, "function": {**function, "arguments": arguments}} if isinstance(arguments, dict) else call
+
+
 def _renderable(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """An assistant's message as a user's, which every template takes alone; any other message as it is."""
-    return {**message, "role": "user"} if message["role"] == "assistant" else message
+    if message["role"] != "assistant":
+        return message
+    calls = [text for call in _calls(message) for text in call]
+    return {"role": "user", "content": " ".join((_content(message), *calls)) if calls else message["content"]}
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    """The text of a chat message; images and the like have none."""
+    content = message.get("content")
+    if not isinstance(content, (list, tuple)):
+        return content or ""
+    return "".join(text_part(part) or "" for part in content)
+
+
+def _calls(message: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Id, name and arguments of each tool call of a message, a legacy function call without an id."""
+    legacy = message.get("function_call")
+    for call in (*(message.get("tool_calls") or ()), *([{"function": legacy}] if legacy else ())):
+        function = call.get("function", call)
+        arguments = function.get("arguments") or ""
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False, default=str)
+        yield str(call.get("id") or ""), str(function.get("name") or ""), written
 
 
 def _tiktoken(encoding: Any) -> TokenCounter:
+    def counts(texts: Sequence[str]) -> list[int]:
+        return [len(encoding.encode_ordinary(text)) for text in texts]
+
     return TokenCounter(
         name=encoding.name,
-        counts=lambda texts: [len(encoding.encode_ordinary(text)) for text in texts],
+        counts=counts,
         starts=lambda texts: [encoding.decode_with_offsets(encoding.encode_ordinary(text))[1] for text in texts],
+        chat=partial(_openai_tokens, counts),
         source=encoding,
     )
+
+
+def _openai_tokens(
+    counts: Callable[[Sequence[str]], list[int]], messages: ChatMessages, tools: Tools | None = None, /
+) -> int:
+    """Tokens of OpenAI chat messages by OpenAI's published estimate; the service alone knows the true number.
+
+    As "How to count tokens with tiktoken" of the OpenAI cookbook has it for gpt-3.5 and later chat models: 3 tokens a
+    message, 1 a name, 3 for the start of the reply, and every text of the message. Of tool definitions, for which the
+    cookbook has a formula by model, the whole JSON text and 12 tokens are counted, which is rather too much than too
+    little. Images and files count nothing.
+    """
+    definitions = checked_tools(tools)
+    if not messages and not definitions:
+        return 0
+    total, texts = PER_REPLY, []
+    for message in messages:
+        calls = list(_calls(message))
+        name = str(message.get("name") or "")
+        total += PER_MESSAGE + (PER_NAME if name else 0) + PER_CALL * len(calls)
+        texts += [str(message["role"]), _content(message), name, str(message.get("tool_call_id") or "")]
+        texts += [text for call in calls for text in call]
+    if definitions:
+        total += PER_TOOLS
+        texts.append(_json(definitions))
+    return total + sum(counts([text for text in texts if text]))
+
+
+def checked_tools(tools: Any) -> tuple[Mapping[str, Any], ...]:
+    """Tool definitions as a tuple, empty for `None`.
+
+    Raises:
+        ReetError: If it is no list of mappings, or one cannot be written as JSON.
+    """
+    if tools is None:
+        return ()
+    if isinstance(tools, (str, Mapping)) or not isinstance(tools, Sequence):
+        raise ReetError(
+            f"`tools` must be a list of tool definitions, got {type(tools).__name__}; pass [{{'type': 'function', "
+            "'function': {...}}]."
+        )
+    for number, tool in enumerate(tools):
+        if not isinstance(tool, Mapping):
+            raise ReetError(
+                f"`tools[{number}]` must be a dict such as {{'type': 'function', 'function': {{...}}}}, got "
+                f"{type(tool).__name__}; describe a function by its JSON schema."
+            )
+        try:
+            _json([tool]).encode("utf-8")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ReetError(
+                f"`tools[{number}]` must be made of what JSON can hold, but {error}; use strings, numbers, lists and "
+                "dicts."
+            ) from error
+    return tuple(tools)
+
+
+def tool_tokens(counter: TokenCounter, tools: Tools | None) -> int:
+    """Tokens of tool definitions as compact JSON, for counters without `chat`; 0 for none.
+
+    Raises:
+        ReetError: As `checked_tools`.
+    """
+    definitions = checked_tools(tools)
+    return counter.count(_json(definitions)) if definitions else 0
+
+
+def _json(tools: Tools) -> str:
+    return json.dumps([dict(tool) for tool in tools], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def is_number(value: Any) -> bool:

@@ -48,6 +48,8 @@ class Candidates:
         forms: Shorter forms of the units; without them a unit is kept whole or not at all.
         covered: Worth, in tokens that are surely needed, of what the first form of each unit covers, of shape
             `(units,)`.
+        homes: What is opened, and paid for once, where anything of a unit is kept, of shape `(units,)`; without it
+            each unit's message.
     """
 
     units: Sequence[Unit]
@@ -55,6 +57,11 @@ class Candidates:
     costs: np.ndarray
     forms: Forms | None = None
     covered: np.ndarray | None = None
+    homes: np.ndarray | None = None
+
+    def home(self, place: int) -> int:
+        """What a unit opens."""
+        return self.units[place].message if self.homes is None else int(self.homes[place])
 
     @property
     def levels(self) -> int:
@@ -157,7 +164,7 @@ def choose(
 
     Args:
         candidates: The units.
-        overheads: Tokens that each message costs once if anything of it is kept.
+        overheads: Tokens that each home costs once if anything in it is kept.
         limit: Tokens that may be used.
         spent: Tokens used already.
         taken: Units that are kept whole already, their cost being part of `spent`.
@@ -178,7 +185,7 @@ def choose(
         if affordable[best] and alone[best] > _value(steps, chosen) - _value(steps, levels):
             first = levels.copy()
             first[steps.members[best]] = candidates.levels - 1
-            opened = {candidates.units[place].message for place in steps.members[best]}
+            opened = {candidates.home(place) for place in steps.members[best]}
             price = int(steps.costs[:, best].sum()) + sum(int(overheads[number]) for number in opened)
             if price <= limit - spent:
                 return _greedy(steps, candidates, overheads, limit - spent - price, first)
@@ -193,7 +200,7 @@ def _value(steps: Steps, levels: np.ndarray) -> float:
 def _greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: int, levels: np.ndarray) -> np.ndarray:
     """Levels of shape `(units,)` after steps were added to `levels` in order of worth, as far as `room` tokens go."""
     levels = levels.copy()
-    opened = {candidates.units[place].message for place in np.flatnonzero(levels > NOTHING).tolist()}
+    opened = {candidates.home(place) for place in np.flatnonzero(levels > NOTHING).tolist()}
     count = len(steps.members)
     smallest = int(steps.costs.min())
     for step in np.argsort(-steps.worths, axis=None, kind="stable").tolist():
@@ -204,7 +211,7 @@ def _greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: i
         cost = int(steps.costs[level, choice])
         if cost > room or levels[units[0]] != level - 1:
             continue
-        fresh = {candidates.units[place].message for place in units if candidates.shows(place, level)} - opened
+        fresh = {candidates.home(place) for place in units if candidates.shows(place, level)} - opened
         price = cost + sum(int(overheads[number]) for number in fresh)
         if price <= room:
             levels[units] = level

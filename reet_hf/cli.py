@@ -49,6 +49,19 @@ def parser() -> argparse.ArgumentParser:
     compress.add_argument(
         "--protect", action="append", default=[], metavar="RULE", help="a role, regex or message number; repeatable"
     )
+    compress.add_argument(
+        "--keep-recent", type=int, metavar="N", help="the last N turns must survive (default: one, where it fits)"
+    )
+    compress.add_argument(
+        "--keep-system",
+        action=argparse.BooleanOptionalAction,
+        help="system messages must survive, or may be cut (default: they survive where they fit)",
+    )
+    compress.add_argument(
+        "--keep-tags", action="append", default=[], metavar="ROLE", help="<keep>...</keep> of this role survives"
+    )
+    compress.add_argument("--markers", action="store_true", help="show what was left out, with ids and tokens")
+    compress.add_argument("--tools", metavar="FILE", help="JSON list of tool definitions that the budget must hold too")
     compress.add_argument("--tokenizer", help="counts the budget: tokenizer id or folder, or a tiktoken encoding")
     compress.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
     compress.set_defaults(run=run_compress)
@@ -88,6 +101,20 @@ def read_input(name: str, query: str | None) -> Any:
     if isinstance(content, list) and content and all(isinstance(item, dict) and "role" in item for item in content):
         return {"messages": content, "query": query}
     return {"context": text, "query": query}
+
+
+def read_tools(name: str | None) -> Any:
+    """The tool definitions of a JSON file.
+
+    Raises:
+        ReetError: If it cannot be read as JSON.
+    """
+    if name is None:
+        return None
+    try:
+        return json.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReetError(f"--tools must be a readable file with a JSON list, got {name!r} ({error}).") from error
 
 
 def protection(rules: Sequence[str]) -> list[str | int]:
@@ -137,6 +164,11 @@ def run_compress(arguments: argparse.Namespace) -> None:
         strategy=arguments.strategy,
         tokenizer=arguments.tokenizer,
         protect=protection(arguments.protect),
+        keep_recent=arguments.keep_recent,
+        keep_system=arguments.keep_system,
+        keep_tags=arguments.keep_tags,
+        markers=arguments.markers,
+        tools=read_tools(arguments.tools),
     )
     if arguments.format == "text":
         print(out["text"])

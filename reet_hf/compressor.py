@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from hashlib import sha256
 from typing import Any, Protocol
 
 import numpy as np
 
-from .budget import TokenCounter, is_number, resolve_counter, resolve_limit
+from .budget import checked_tools, is_number, resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .coverage import worth_of_coverage
+from .defaults import checked_defaults, recent_spans, system_spans, tagged_spans
 from .errors import ReetError
 from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
 from .mentions import find_mentions, message_mentions
+from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, known_entities, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
-from .rendering import render_messages, render_text, rendered_tokens
-from .scoring.scorer import Scorer, TokenScores, chance, pool
+from .rendering import render_messages, render_text, whole
+from .requests import requests
+from .scoring.scorer import Scorer, TokenScores, chance, loudest, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
 from .state import (
@@ -37,9 +42,12 @@ from .state import (
     reported,
     unit_costs,
 )
+from .view import View
 
 STRATEGIES = ("extractive", "facts")
 DEFAULT_BUDGET = 0.3
+DEFAULT_RECENT = 1  # turns that are protected where nothing else is asked for and they leave room
+REPEATED = 0.01  # what a line that was there before counts beside it
 RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
@@ -54,20 +62,36 @@ class Options:
     strategy: str = "extractive"
     protect: Sequence[Any] = ()
     threshold: float | None = None
+    keep_recent: int | None = None
+    keep_system: bool | None = None
+    keep_tags: Sequence[str] = ()
+    markers: bool = False
+    tools: Sequence[Mapping[str, Any]] | None = None
+    ask_last: bool | None = None
 
     def __post_init__(self) -> None:
         if self.unit not in (*UNITS, "auto"):
             raise ReetError(f"`unit` must be one of {', '.join(UNITS)} or auto, got {self.unit!r}.")
         if self.strategy not in STRATEGIES:
             raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
-        if self.strategy == "facts" and (self.unit != "auto" or self.protect):
-            raise ReetError("`strategy` 'facts' keeps facts, so it takes neither `unit` nor `protect`; leave them out.")
+        kept = self.protect or self.keep_recent or self.keep_system or self.keep_tags or self.markers
+        if self.strategy == "facts" and (self.unit != "auto" or kept):
+            raise ReetError(
+                "`strategy` 'facts' keeps facts, so it takes none of `unit`, `protect`, `keep_recent`, `keep_system`, "
+                "`keep_tags` and `markers`; leave them out."
+            )
         if self.threshold is not None and not (is_number(self.threshold) and 0.0 <= self.threshold <= 1.0):
             raise ReetError(f"`threshold` must be a chance between 0 and 1, got {self.threshold!r}.")
         if self.budget is None:
             object.__setattr__(self, "budget", DEFAULT_BUDGET if self.threshold is None else 1.0)
         resolve_limit(self.budget, 0)
         protection_rules(self.protect)
+        checked_defaults(self.keep_recent, self.keep_system, self.keep_tags)
+        if not isinstance(self.markers, bool):
+            raise ReetError(f"`markers` must be True or False, got {self.markers!r}.")
+        if self.ask_last is not None and not isinstance(self.ask_last, bool):
+            raise ReetError(f"`ask_last` must be True, False or None, got {self.ask_last!r}.")
+        object.__setattr__(self, "tools", checked_tools(self.tools))
         if self.tokenizer is not None:
             object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))
 
@@ -77,6 +101,28 @@ class Extractor(Protocol):
 
     def extract(self, conversation: Conversation, scored: Any, before: Any = None) -> Any:
         """`extraction.extractor.Findings` of a conversation, in part as found `before` in its beginning."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One compression that was asked for.
+
+    Attributes:
+        view: How the result is shown and counted.
+        options: What was asked for.
+        scores: Of the conversation, for the query.
+        unit: What is kept or dropped as a whole.
+        original, limit: Tokens of everything, and those that may be used.
+        everything: Whether nothing is to be left out.
+    """
+
+    view: View
+    options: Options
+    scores: TokenScores
+    unit: str
+    original: int
+    limit: int
+    everything: bool
 
 
 class Compressor:
@@ -91,6 +137,11 @@ class Compressor:
     def __init__(self, scorer: Scorer, tokenizer: Any, extractor: Extractor | None = None) -> None:
         self.scorer, self.extractor = scorer, extractor
         self.counter = resolve_counter(tokenizer)
+
+    @property
+    def revision(self) -> str:
+        """What tells apart the scorers whose states are not each other's; empty if the scorer does not say."""
+        return str(getattr(self.scorer, "revision", ""))
 
     def compress(self, inputs: Any, **options: Any) -> Compressed:
         """One input compressed; see `conversation.parse_request` for its forms and `Options` for the options.
@@ -172,73 +223,135 @@ class Compressor:
             state.found = self.extractor.extract(conversation, state.scored, state.found)
         return state
 
+    def compress_stable(
+        self,
+        state: State,
+        query: str | None,
+        history: Sequence[Turn],
+        prefix: Prefix,
+        rebase_to: float = REBASE_TO,
+        **options: Any,
+    ) -> tuple[Compressed, Prefix, Stability]:
+        """An encoded conversation as a view that only grows, see `prefix.step`.
+
+        Returns:
+            The result, what the next call must be given as `prefix`, and what stayed as it was.
+        """
+        chosen = self.options(**options)
+        checked_rebase_to(rebase_to, chosen.strategy)
+        asked = self._asked(state, query, history, chosen)
+        view, last = asked.view, len(state.conversation.messages) - 1
+
+        def select(limit: int, with_last: bool) -> list[Span]:
+            protect = [*protection_rules(chosen.protect), *([last] if with_last and last >= 0 else [])]
+            return self._chosen(replace(asked, options=replace(chosen, protect=protect), limit=limit))
+
+        made, stability = step(
+            prefix,
+            state.conversation,
+            asked.limit,
+            lambda spans: view.shown_tokens(spans, view.markers(spans)),
+            lambda spans: render_messages(state.conversation, spans, view.markers(spans)),
+            select,
+            key=_key(chosen, view.counter.name, rebase_to),
+            rebase_to=rebase_to,
+        )
+        return self._result(asked, list(made.spans)), made, stability
+
     def select(self, state: State, query: str | None, history: Sequence[Turn], options: Options) -> Compressed:
         """What is kept of an encoded conversation for one query, or for any, within the budget."""
-        conversation = state.conversation
-        counter = resolve_counter(options.tokenizer, self.counter)
-        counts = state.counted(counter)
-        original = original_tokens(conversation, counts)
+        asked = self._asked(state, query, history, options)
+        if options.strategy == "facts":
+            tokens = TokenCounts(asked.original, 0, asked.limit)
+            return self._as_facts(asked.view, query, asked.scores, tokens, options.threshold)
+        if asked.everything:
+            return self._result(asked, _everything(state.conversation))
+        return self._result(asked, self._chosen(asked))
+
+    def _asked(self, state: State, query: str | None, history: Sequence[Turn], options: Options) -> _Asked:
+        """One compression that was asked for, its budget in tokens and its scores."""
+        counts = state.counted(resolve_counter(options.tokenizer, self.counter))
+        view = View(state, counts, options.tools or (), options.markers, prompt=query is None)
+        original = original_tokens(state.conversation, counts) + view.tool_tokens
         limit = resolve_limit(options.budget, original)
         everything = options.threshold is None and isinstance(options.budget, float) and options.budget == 1.0
         if everything:
-            kept = [found.span for found in units(conversation, "message" if options.unit == "message" else "word")]
-            limit = max(limit, rendered_tokens(conversation, kept, counter))
-        scores = self.scorer.score(state.scored, query, history)
-        if options.strategy == "facts":
-            return self._as_facts(state, query, scores, counter, TokenCounts(original, 0, limit), options.threshold)
+            limit = max(limit, view.tokens(whole(state.conversation)))
+        if view.tool_tokens > limit:
+            raise ReetError(
+                f"`budget` allows {limit} tokens, but the definitions in `tools` alone need {view.tool_tokens}; raise "
+                f"`budget` to at least {view.tool_tokens} tokens or pass fewer tools.",
+                floor=view.tool_tokens,
+            )
+        scores = self._scores(state, query, history, options.ask_last)
         unit = self._unit(state, counts, options.unit, query, limit, scores)
+        return _Asked(view, options, scores, unit, original, limit, everything)
+
+    def _scores(
+        self, state: State, query: str | None, history: Sequence[Turn], ask_last: bool | None
+    ) -> TokenScores:
+        """Scores for a query, for what the user asked last, or for any question."""
+        parts = requests(state.conversation, ask_last) if query is None else []
+        if not parts:
+            return self.scorer.score(state.scored, query, history)
+        return loudest([self.scorer.score(state.scored, part, history) for part in parts])
+
+    def _chosen(self, asked: _Asked) -> list[Span]:
+        """Spans that are kept within the limit, with all that must stand beside them."""
+        view, options, scores, unit = asked.view, asked.options, asked.scores, asked.unit
+        state, counts, limit = view.state, view.counts, asked.limit
         found = measured(state, counts, unit)
-        candidates = Candidates(found, pool(scores, state.places[unit]), counts.costs[unit])
+        homes = np.asarray(state.conversation.homes, dtype=np.int64)[state.places[unit][:, 0]]
+        pooled = _once(found, pool(scores, state.places[unit]), scores.chances is not None)
+        candidates = Candidates(found, pooled, counts.costs[unit], homes=homes)
         if options.threshold is not None:
             candidates = _above(candidates, options.threshold, scores)
-        elif options.unit == "auto" and scores.chances is not None and not everything:
+        elif options.unit == "auto" and scores.chances is not None:
             chances = _backed(scores, candidates.scores, state.places[unit])
             forms = forms_of(state, counts, unit)
             rate = options.budget if isinstance(options.budget, float) else None
-            places, mentioned = state.places[unit], mentioned_in(state)
-            covered = worth_of_coverage(places, chances, forms.costs[0], mentioned, limit, rate)
+            covered = worth_of_coverage(state.places[unit], chances, forms.costs[0], mentioned_in(state), limit, rate)
             candidates = replace(candidates, scores=chances, forms=forms, covered=covered)
         spans = fit(
             candidates,
-            overheads(conversation, counts),
+            overheads(state.conversation, counts),
             limit,
-            protected_spans(conversation, found, options.protect),
-            lambda kept: rendered_tokens(conversation, kept, counter),
-            [partial(_split, conversation, scores, counter, level) for level in FINER[unit]],
-            everything,
+            _protected(view, found, options, limit),
+            view.tokens,
+            [partial(_split, state.conversation, scores, counts, level) for level in FINER[unit]],
         )
-        shown = {span.message for span in spans} if unit != "word" else set()
-        pieces = _pieces(conversation, spans, scores, {u.span for u in found if u.message in shown})
-        return self._result(state, spans, pieces, counter, TokenCounts(original, 0, limit))
+        return view.framed(spans)
 
-    def _result(
-        self, state: State, spans: list[Span], pieces: tuple[Piece, ...], counter: TokenCounter, tokens: TokenCounts
-    ) -> Compressed:
-        conversation = state.conversation
+    def _result(self, asked: _Asked, spans: list[Span]) -> Compressed:
+        view, state, conversation = asked.view, asked.view.state, asked.view.state.conversation
+        omitted, markers = view.omitted(spans)
         ledger = ledger_of(state) if self.extractor is not None else None
         receipt = make_receipt(conversation, accountable(state), spans, ledger)
+        shown = {span.message for span in spans} if asked.unit != "word" else set()
+        whole_units = {unit.span for unit in measured(state, view.counts, asked.unit) if unit.message in shown}
         return Compressed(
-            text=render_text(conversation, spans),
-            messages=tuple(render_messages(conversation, spans)),
-            pieces=pieces,
-            tokens=TokenCounts(tokens.original, rendered_tokens(conversation, spans, counter), tokens.budget),
+            text=render_text(conversation, spans, markers),
+            messages=tuple(render_messages(conversation, spans, markers)),
+            pieces=_pieces(conversation, spans, asked.scores, whole_units),
+            tokens=TokenCounts(asked.original, view.shown_tokens(spans, markers), asked.limit),
             entities=entities_of(state.mentions, receipt) if ledger is None else known_entities(ledger, receipt.kept),
             facts={} if ledger is None else ledger.as_facts(),
             receipt=receipt,
+            omitted=omitted,
         )
 
     def _as_facts(
         self,
-        state: State,
+        view: View,
         query: str | None,
         scores: TokenScores,
-        counter: TokenCounter,
         tokens: TokenCounts,
         threshold: float | None,
     ) -> Compressed:
         """The lines that fit of the ledger and of what no fact stands for, those of most worth first."""
+        state, counter = view.state, view.counter
         ledger, messages = ledger_of(state), state.conversation.messages
-        sentences = measured(state, state.counted(counter), "sentence")
+        sentences = measured(state, view.counts, "sentence")
         texts, labels = [message.text for message in messages], [message.label for message in messages]
         found = sayings(ledger, sentences, texts, labels)
         chances = _chances(scores, [said.sources[-1] for said in found])
@@ -253,7 +366,7 @@ class Compressor:
 
         chat = counter.chat if state.conversation.form == "messages" else None
         count = counter.count if chat is None else lambda text: chat(as_messages(text))
-        lines = choose_lines(worth, tokens.budget, count)
+        lines = choose_lines(worth, tokens.budget - view.tool_tokens, count)
         kept = list(lines.sources)
         pieces = zip(kept, _chances(scores, kept).tolist(), strict=True)
         receipt = make_receipt(state.conversation, accountable(state), kept, ledger)
@@ -261,10 +374,11 @@ class Compressor:
             text=lines.text,
             messages=tuple(as_messages(lines.text)) if lines.text else (),
             pieces=tuple(Piece(span.message, span.start, span.end, value) for span, value in pieces),
-            tokens=TokenCounts(tokens.original, lines.tokens, tokens.budget),
+            tokens=TokenCounts(tokens.original, lines.tokens + view.tool_tokens, tokens.budget),
             entities=known_entities(ledger, receipt.kept),
             facts=ledger.as_facts(),
             receipt=receipt,
+            omitted=view.omitted(sorted(kept))[0],
         )
 
     def _unit(self, state: State, counts: Counts, unit: str, query: str | None, limit: int, scores: TokenScores) -> str:
@@ -300,12 +414,68 @@ def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Can
     np.maximum.at(best, dense, candidates.scores)
     places = np.flatnonzero(best[dense] >= threshold)
     return Candidates(
-        [candidates.units[place] for place in places.tolist()], candidates.scores[places], candidates.costs[places]
+        [candidates.units[place] for place in places.tolist()],
+        candidates.scores[places],
+        candidates.costs[places],
+        homes=None if candidates.homes is None else candidates.homes[places],
     )
 
 
+def _key(options: Options, counter: str, rebase_to: float) -> str:
+    """What names the options of a view that only grows."""
+    told = {field.name: getattr(options, field.name) for field in fields(options) if field.name != "tokenizer"}
+    return sha256(repr([sorted(told.items()), counter, rebase_to]).encode()).hexdigest()[:16]
+
+
+def _everything(conversation: Conversation) -> list[Span]:
+    """All messages as they are, none if there is nothing to see in any."""
+    messages = conversation.messages
+    return whole(conversation) if any(m.text.strip() or m.keeps_without_text for m in messages) else []
+
+
+def _once(found: Sequence[Unit], pooled: np.ndarray, chances: bool) -> np.ndarray:
+    """Scores of units in which lines that say again what stands above come last."""
+    repeats = np.array([unit.kind == "repeat" for unit in found], dtype=bool)
+    if not repeats.any():
+        return pooled
+    return np.where(repeats, REPEATED * pooled if chances else pooled.min() - 1.0, pooled)
+
+
+def _protected(view: View, found: Sequence[Unit], options: Options, limit: int) -> list[Span]:
+    """What must survive: what the caller asked for, and what is protected by default as far as the budget allows.
+
+    By default system messages are protected where they fit, which is said if they do not, and the last turn where it
+    leaves half of the room.
+    """
+    conversation = view.state.conversation
+    rules = [*protection_rules(options.protect), *tagged_spans(conversation, options.keep_tags)]
+    if options.keep_recent is not None:
+        rules += recent_spans(conversation, options.keep_recent)
+    if options.keep_system:
+        rules += system_spans(conversation)
+    found_rules = protected_spans(conversation, found, rules)
+    needed = view.tokens(found_rules)
+    if options.keep_system is None and (system := system_spans(conversation)):
+        more = protected_spans(conversation, found, [*rules, *system])
+        floor = view.tokens(more)
+        if floor <= limit:
+            rules, found_rules, needed = [*rules, *system], more, floor
+        elif needed <= limit:
+            warnings.warn(
+                f"`budget` allows {limit} tokens, but whole system messages take at least {floor}; they "
+                f"are compressed like the rest. Raise `budget` to {floor} tokens, or set `keep_system`: True raises an "
+                "error instead, False says nothing.",
+                stacklevel=2,
+            )
+    if options.keep_recent is None:
+        more = protected_spans(conversation, found, [*rules, *recent_spans(conversation, DEFAULT_RECENT)])
+        if view.tokens(more) - needed <= (limit - needed) / 2:
+            return more
+    return found_rules
+
+
 def _split(
-    conversation: Conversation, scores: TokenScores, counter: TokenCounter, level: str, coarse: Sequence[Unit]
+    conversation: Conversation, scores: TokenScores, counts: Counts, level: str, coarse: Sequence[Unit]
 ) -> Candidates:
     """The smaller units of given ones; what is never cut has none."""
     parts: list[Unit] = []
@@ -316,7 +486,7 @@ def _split(
         inner = units(text, level)
         parts.extend(Unit(unit.message, unit.start + u.start, unit.start + u.end, u.kind) for u in inner)
     importance = pool(scores, span_array(parts))
-    return Candidates(parts, importance, unit_costs(conversation, parts, counter))
+    return Candidates(parts, importance, unit_costs(conversation, parts, counts))
 
 
 def _pieces(

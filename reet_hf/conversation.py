@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from reprlib import Repr
 from typing import Any
 
 from .errors import ReetError
 from .records import Turn
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "document")
+MAX_DEPTH = 100  # lists and dictionaries in one another that a message may hold
+MAX_VALUES = 1_000_000  # values that it may hold, counted as they would be written out
+MAX_BITS = 14_000  # of an integer; Python writes no longer ones as text
 _FORMS = (
     "a string, a list of messages, {'messages': [...], 'query': ...} or "
     "{'context': ..., 'query': ..., 'history': [...]}"
@@ -91,6 +95,16 @@ class Conversation:
             first -= 1
         return first - 1 if first > 0 and self.messages[first - 1].calls else first
 
+    @cached_property
+    def homes(self) -> tuple[int, ...]:
+        """For each message the number of the tool call that it answers, else its own: what stands and falls with it."""
+        found: list[int] = []
+        for number, message in enumerate(self.messages):
+            before = self.messages[number - 1] if number else None
+            follows = message.answers is not None and before and (before.calls or before.answers is not None)
+            found.append(found[-1] if follows else number)
+        return tuple(found)
+
     def ages(self) -> list[int]:
         """For each message the number of turns since: user messages after it; 0 for documents."""
         ages: list[int] = []
@@ -108,6 +122,16 @@ class Request:
     conversation: Conversation
     query: str | None = None
     history: tuple[Turn, ...] = ()
+
+
+def shown(value: Any) -> str:
+    """A value as error messages show it, cut to about 200 characters, however long or deep it is."""
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = 160
+    try:
+        return f"{short.repr(value):.200}"
+    except Exception:  # of an object that cannot be shown, an integer of 10,000 digits for one
+        return f"a {type(value).__name__}"
 
 
 def is_batch(inputs: Any) -> bool:
@@ -179,7 +203,7 @@ def parse_history(history: Any) -> tuple[Turn, ...]:
             turns.append(item)
             continue
         if not isinstance(item, Mapping) or "query" not in item or set(item) - {"query", "answer"}:
-            raise ReetError(f"`history[{number}]` must be {{'query': str, 'answer': str}}, got {item!r:.200}.")
+            raise ReetError(f"`history[{number}]` must be {{'query': str, 'answer': str}}, got {shown(item)}.")
         query = checked_text(item["query"], f"history[{number}]['query']")
         turns.append(Turn(query, checked_text(item.get("answer") or "", f"history[{number}]['answer']")))
     return tuple(turns)
@@ -200,16 +224,52 @@ def _message(message: Any, number: int) -> Message:
     if isinstance(message, Message):
         return message
     if not isinstance(message, Mapping):
-        raise ReetError(f"`messages[{number}]` must be a dict with 'role' and 'content', got {message!r:.200}.")
+        raise ReetError(f"`messages[{number}]` must be a dict with 'role' and 'content', got {shown(message)}.")
     role = message.get("role")
-    if role not in ROLES:
-        raise ReetError(f"`messages[{number}]['role']` must be one of {', '.join(ROLES)}, got {role!r}.")
+    if not isinstance(role, str) or role not in ROLES:
+        raise ReetError(f"`messages[{number}]['role']` must be one of {', '.join(ROLES)}, got {shown(role)}.")
+    _check_values(message, f"messages[{number}]")
     _check_calls(message.get("tool_calls"), f"messages[{number}]['tool_calls']")
     text, borders = _content(message.get("content"), f"messages[{number}]['content']")
-    name = checked_text(str(message.get("name") or ""), f"messages[{number}]['name']")
-    for key in ("tool_calls", "function_call"):
-        checked_text(json.dumps(message.get(key), ensure_ascii=False, default=str), f"messages[{number}][{key!r}]")
-    return Message(role, text, name, borders, copy.deepcopy(dict(message)))
+    name = checked_text(message.get("name") or "", f"messages[{number}]['name']")
+    try:
+        raw = copy.deepcopy(dict(message))
+    except Exception as error:  # whatever an object of the caller raises
+        raise ReetError(
+            f"`messages[{number}]` holds a value that cannot be copied ({type(error).__name__}: {error}); give "
+            "strings, numbers, lists and dictionaries."
+        ) from error
+    return Message(role, text, name, borders, raw)
+
+
+def _check_values(message: Mapping[Any, Any], where: str) -> None:
+    """Nothing; an error for what could not be copied or written as JSON: too deep, itself inside, no Unicode."""
+    stack: list[tuple[Any, tuple[Any, ...]]] = [(message, ())]
+    count = 0
+    while stack:
+        value, path = stack.pop()
+        count += 1
+        if isinstance(value, str):
+            if not value.isascii():
+                checked_text(value, where + "".join(f"[{key!r}]" for key in path))
+        elif isinstance(value, (Mapping, list, tuple)):
+            if len(path) >= MAX_DEPTH or count + len(value) > MAX_VALUES:
+                place = where + (f"[{path[0]!r}]" if path else "")
+                raise ReetError(
+                    f"`{place}` must hold at most {MAX_DEPTH} lists and dictionaries in one another and {MAX_VALUES:,} "
+                    "values, but has more, or holds itself; give such data as a JSON string."
+                )
+            named = value.items() if isinstance(value, Mapping) else enumerate(value)
+            for key, inner in named:
+                if isinstance(value, Mapping) and not isinstance(key, str):
+                    raise ReetError(
+                        f"`{where}` must have strings as keys, got {shown(key)}; write it as {shown(str(key))}."
+                    )
+                if isinstance(value, Mapping):
+                    checked_text(key, f"{where} keys")
+                stack.append((inner, (*path, key)))
+        elif isinstance(value, int) and value.bit_length() > MAX_BITS:
+            raise ReetError(f"`{where}` holds an integer of {value.bit_length()} bits; give it as a string.")
 
 
 def _check_calls(calls: Any, where: str) -> None:
@@ -219,7 +279,7 @@ def _check_calls(calls: Any, where: str) -> None:
         isinstance(call, Mapping) and isinstance(call.get("function", {}), Mapping) for call in calls
     )
     if not well:
-        raise ReetError(f"`{where}` must be a list of {{'id', 'type', 'function': {{...}}}}, got {calls!r:.200}.")
+        raise ReetError(f"`{where}` must be a list of {{'id', 'type', 'function': {{...}}}}, got {shown(calls)}.")
 
 
 def _content(content: Any, where: str) -> tuple[str, tuple[int, ...]]:
@@ -233,7 +293,7 @@ def _content(content: Any, where: str) -> tuple[str, tuple[int, ...]]:
     texts: list[str] = []
     for number, part in enumerate(content):
         if not isinstance(part, (Mapping, str)):
-            raise ReetError(f"`{where}[{number}]` must be a dict with 'type', got {part!r:.200}.")
+            raise ReetError(f"`{where}[{number}]` must be a dict with 'type', got {shown(part)}.")
         if _is_text_part(part):
             value = part if isinstance(part, str) else part.get("text")
             texts.append(checked_text(value, f"{where}[{number}]['text']"))

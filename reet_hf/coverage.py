@@ -1,9 +1,12 @@
-"""What units cover: each entity once, by the unit that is needed most; often mentioned ones weigh more."""
+"""What units cover: each entity once, by the unit that is needed most; often mentioned ones weigh more.
+
+What the user or the system demanded ("always", "must never") is favoured over other text that is as likely needed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +20,10 @@ COVERED = 0.02  # worth of an entity's being kept at all, in tokens that are sur
 LITERAL_RATE = 0.5  # keep rate from which on numbers, identifiers and the like may take the whole budget, if they must
 
 
+CONSTRAINT = 1.0  # worth of a favoured constraint, in tokens that are surely needed for each of its tokens
+CONSTRAINT_SHARE = 0.15  # share of the budget that constraints may take before everything else
+
+
 @dataclass(frozen=True)
 class Mentioned:
     """Mentions of entities, numbers and the like as arrays.
@@ -26,16 +33,20 @@ class Mentioned:
         entities: Number of the entity of each, of shape `(mentions,)`.
         weights: Of each entity, of shape `(entities,)`.
         literal: Whether it is a number, date, identifier or address, of the same shape.
+        constraints: Message, first character and character after the last of the sentences that state what must be
+            done, of shape `(constraints, 3)`, in reading order.
     """
 
     places: np.ndarray
     entities: np.ndarray
     weights: np.ndarray
     literal: np.ndarray
+    constraints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
 
     @classmethod
     def of(cls, mentions: Iterable[Mention], ledger: Ledger | None = None) -> Mentioned:
-        """Mentions in reading order, those of one entity of the ledger, or of one text, together; no constraints."""
+        """Mentions in reading order, those of one entity of the ledger, or of one text, together; constraints apart."""
+        mentions = list(mentions)
         known: dict[Span, int] = {}
         if ledger is not None:
             known = {span: number for number, each in enumerate(ledger.entities) for span in each.mentions}
@@ -54,7 +65,8 @@ class Mentioned:
         ]
         references = np.array(counts, dtype=np.float64)
         entities = np.array([numbers[key] for key in keys], dtype=np.int64)
-        return cls(span_array(spans), entities, 1.0 + REFERENCE_WEIGHT * references, literal)
+        bound = span_array([Span(m.message, m.start, m.end) for m in mentions if m.type == "CONSTRAINT"])
+        return cls(span_array(spans), entities, 1.0 + REFERENCE_WEIGHT * references, literal, bound)
 
 
 def coverage(units: np.ndarray, scores: np.ndarray, mentioned: Mentioned) -> tuple[np.ndarray, np.ndarray]:
@@ -79,10 +91,30 @@ def coverage(units: np.ndarray, scores: np.ndarray, mentioned: Mentioned) -> tup
     return np.bincount(owner, weights, len(units)), np.bincount(owner, literal, len(units))
 
 
+def constrained(units: np.ndarray, mentioned: Mentioned) -> np.ndarray:
+    """Whether each unit shares characters with a constraint, of shape `(units,)`."""
+    if not len(units) or not len(mentioned.constraints):
+        return np.zeros(len(units), dtype=bool)
+    bound = mentioned.constraints
+    stride = int(max(units[:, 1:].max(), bound[:, 1:].max())) + 1
+    first = np.searchsorted(bound[:, 0] * stride + bound[:, 2], units[:, 0] * stride + units[:, 1], side="right")
+    last = np.searchsorted(bound[:, 0] * stride + bound[:, 1], units[:, 0] * stride + units[:, 2], side="left")
+    return last > first
+
+
+def _likeliest(some: np.ndarray, scores: np.ndarray, costs: np.ndarray, room: float) -> np.ndarray:
+    """Places of the units of highest score among `some` that together take no more tokens than there is room."""
+    places = np.flatnonzero(some & (costs <= room))
+    ranked = places[np.argsort(-scores[places], kind="stable")]
+    return ranked[np.cumsum(costs[ranked]) <= room]
+
+
 def worth_of_coverage(
     units: np.ndarray, scores: np.ndarray, costs: np.ndarray, mentioned: Mentioned, limit: int, rate: float | None
 ) -> np.ndarray:
     """What the first form of each unit is worth beside its score, in tokens that are surely needed, `(units,)`.
+
+    What states a constraint comes first, the likeliest of them as far as a share of the budget goes.
 
     Numbers, dates, identifiers and addresses are what users miss first: where the first forms of the units that cover
     them take no more than a share of the budget, these come before everything. The share is all of it from
@@ -97,6 +129,8 @@ def worth_of_coverage(
     """
     weights, literal = coverage(units, scores, mentioned)
     worth = COVERED * weights
+    favoured = _likeliest(constrained(units, mentioned), scores, costs, CONSTRAINT_SHARE * limit)
+    worth[favoured] += CONSTRAINT * costs[favoured]
     share = 0.0 if rate is None else min(1.0, rate / LITERAL_RATE) ** 2
     if share and costs[literal > 0].sum() <= share * limit:
         worth = worth + np.where(literal > 0, costs, 0.0)

@@ -22,7 +22,7 @@ _FILE = (
     r"py|md|txt|json|ya?ml|csv|tsv|pdf|docx?|xlsx?|pptx?|html?|css|jsx?|tsx?|java|cpp|rs|go|sh|toml|ini|cfg|log|png"
     r"|jpe?g|zip|gz"
 )
-_CAPITALISED = r"\p{Lu}[\p{L}\p{M}]*+(?:['’.-]\p{L}[\p{L}\p{M}]*+)*+(?![-_]?\d)"
+_CAPITALISED = r"\p{Lu}[\p{L}\p{M}]*+(?:['’.-]\p{L}[\p{L}\p{M}]*+){0,12}+(?![-_]?\d)"
 _PATTERNS = (
     ("URL", r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:!?)\]]"),
     ("EMAIL", r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+"),
@@ -56,10 +56,23 @@ _PATTERNS = (
     ("NAME", rf"\b{_CAPITALISED}(?:[ \t]+(?:(?:of|the|de|van)[ \t]+)*(?!{_DAY}){_CAPITALISED})*"),
 )
 _MENTION = regex.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _PATTERNS))
+_NO_RULE = r"(?:know|think|mind|care|worry|see|get|understand|remember|recall|believe|you|we|they)\b"
+_NOT = r"(?:n['’]t|\s+not)"
 _CONSTRAINT = regex.compile(
-    r"\b(?:always|never|must(?:n['’]t)?|do not|don['’]t|cannot|only use|make sure|at (?:most|least)|no more than)\b",
+    rf"\b(?:always|never(?!\s+(?:mind|heard|seen|been|knew|thought)\b)|must(?:{_NOT})?|(?:should|ought|may|shall){_NOT}"
+    rf"|(?<!\b(?:I|we|they|you|who|which|people)\s)do{_NOT}(?!\s+{_NO_RULE})"
+    rf"|(?:I|we)\s+do{_NOT}\s+(?:want|like|eat|drink|use|take|allow|accept|need|do)"
+    r"|cannot(?!\s+(?:find|see|remember|recall|believe|tell|understand|wait|log|get|open)\b)"
+    r"|can['’]t\s+(?:eat|drink|have|exceed|spend|share|be)|only\s+use|use\s+only|(?:reply|answer|respond|write|speak)\s+only"
+    r"|please\s+only|make\s+sure|ensure|be\s+sure\s+to|at\s+(?:most|least)|no\s+(?:more|less|fewer|longer|later)\s+than"
+    r"|avoid|refrain\s+from|stick\s+to|under\s+no\s+circumstances|in\s+no\s+case|from\s+now\s+on"
+    r"|(?:please\s+|^\s*|[.!;:,]\s+)remember\s+(?:to|that)|I(?:['’]d|\s+would)?\s+(?:strongly\s+)?prefer|allergic\s+to"
+    r"|(?:forbidden|prohibited|not\s+allowed|required)\s+to|you\s+(?:need|have)\s+to|instead\s+of\s+asking"
+    r"|unless\s+I\s+(?:say|ask|tell)|limit\s+(?:it|yourself|your\s+\w+|all\s+\w+)\s+to)\b",
     regex.IGNORECASE,
 )
+_REQUEST = regex.compile(r"\b(?:can|could|would|will)\s+you\b|\bplease\b", regex.IGNORECASE)
+_ASKS = regex.compile(r"[?？][\s\"'”’)\]]*$")
 _SENTENCE_START = regex.compile(r"(?:^|[.!?:;\n\"“(\[]\s*|[-*]\s+)$")
 _INSTRUCTING = ("system", "developer", "user")
 
@@ -98,6 +111,13 @@ def find_mentions(conversation: Conversation) -> list[Mention]:
     return [m for number in range(len(conversation.messages)) for m in message_mentions(conversation, number)]
 
 
+def states_constraint(sentence: str) -> bool:
+    """Whether a sentence says what must, must never or must always be done; a question does if it asks for that."""
+    if not _CONSTRAINT.search(sentence):
+        return False
+    return not _ASKS.search(sentence) or _REQUEST.search(sentence) is not None
+
+
 def message_mentions(conversation: Conversation, number: int) -> list[Mention]:
     """The mentions and constraints of message `number`."""
     message = conversation.messages[number]
@@ -105,6 +125,6 @@ def message_mentions(conversation: Conversation, number: int) -> list[Mention]:
     found = [Mention(text[start:end], kind, number, start, end) for kind, start, end in typed_spans(text)]
     if message.role in _INSTRUCTING and _CONSTRAINT.search(text):
         for start, end in sentences(text):
-            if _CONSTRAINT.search(text, start, end):
+            if states_constraint(text[start:end]):
                 found.append(Mention(text[start:end], "CONSTRAINT", number, start, end))
     return sorted(found, key=lambda mention: (mention.start, mention.end))

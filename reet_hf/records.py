@@ -30,8 +30,9 @@ class Span:
 class Unit:
     """A span that is kept or dropped as a whole.
 
-    `kind` is `"word"`, `"clause"`, `"sentence"`, `"message"`, or, for what is never cut, `"code"`, `"table"`,
-    `"json"` or `"tool"`. Units of one `group` are kept or dropped together (a tool call and its results).
+    `kind` is `"word"`, `"clause"`, `"sentence"`, `"message"`, or, for what is never cut, `"tool"` (a sentence of a tool
+    result) or the kind of the structured block that it is a part of (a row, an item, a line), `"repeat"` for lines that
+    say again what stands above. Units of one `group` are kept or dropped together.
     """
 
     message: int
@@ -114,6 +115,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class Omission:
+    """A part that was left out, in one place or several, under an id that recalls it; `tokens` is an estimate."""
+
+    id: str
+    tokens: int
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Every detected name, number, identifier and constraint, each under exactly one of three headings."""
 
@@ -155,6 +165,7 @@ class Compressed:
     entities: tuple[Entity, ...] = ()
     facts: Mapping[str, tuple[Fact, ...]] = field(default_factory=dict)
     receipt: Receipt = field(default_factory=Receipt)
+    omitted: tuple[Omission, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same content as plain JSON types, with a `schema_version`."""
@@ -169,6 +180,10 @@ class Compressed:
                 heading: [_fields(mention) for mention in getattr(self.receipt, heading)]
                 for heading in ("kept", "in_ledger", "dropped")
             },
+            "omitted": [
+                {"id": left.id, "tokens": left.tokens, "spans": [_fields(span) for span in left.spans]}
+                for left in self.omitted
+            ],
             "schema_version": SCHEMA_VERSION,
         }
 
@@ -193,4 +208,8 @@ class Compressed:
             entities=tuple(Entity(**{**item, "turns": tuple(item["turns"])}) for item in data["entities"]),
             facts={name: tuple(Fact(**fact) for fact in facts) for name, facts in data["facts"].items()},
             receipt=Receipt(**headings),
+            omitted=tuple(
+                Omission(left["id"], left["tokens"], tuple(Span(**span) for span in left["spans"]))
+                for left in data.get("omitted", ())
+            ),
         )

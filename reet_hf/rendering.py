@@ -1,8 +1,13 @@
-"""Kept spans as text and as chat messages; nothing is written that was not there but labels and line breaks."""
+"""Kept spans as text and as chat messages.
+
+Nothing is written that was not there but labels, line breaks and markers of what was left out: always in structured
+blocks, in the form of their content, and in messages of which nothing is left; elsewhere where they are asked for.
+"""
 
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -10,9 +15,16 @@ from typing import Any
 
 from .budget import TokenCounter
 from .conversation import Conversation, Message, text_part
+from .frames import continues
+from .json_structure import is_json
+from .omissions import NO_MARKERS, Markers
+from .parts import Part
 from .records import Span
+from .segmentation import layout
+from .structure import closed, gap_text
 
 Offsets = tuple[int, int]
+Told = Mapping[Offsets, str]
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?:\s|$)|[。！？]")
 
 
@@ -27,47 +39,107 @@ def joint(gap: str) -> str:
     return "\n" if "\n" in gap or _SENTENCE_END.search(gap) else " "
 
 
-def joined(message: Message, spans: Sequence[Offsets]) -> str:
-    """Slices of one message in order, with what `joint` puts between them."""
+def joined(message: Message, spans: Sequence[Offsets], told: Told | None = None) -> str:
+    """Slices of one message in order, with what stands for the gaps between them.
+
+    Args:
+        message: The message.
+        spans: Half-open characters of its text, in order, without overlap.
+        told: What markers say of gaps, by their first character and the one after their last; prose has no markers
+            without it.
+    """
+    told = told or {}
+    blocks = [part for part in layout(message) if part.parts and _is_closed(part, spans)]
     pieces: list[str] = []
     last: int | None = None
     for start, end in spans:
-        if last is not None and start > last:
-            pieces.append(joint(message.text[last:start]))
+        if last is None or start > last:
+            pieces.append(_between(message.text, blocks, last, start, told))
         pieces.append(message.text[start:end])
         last = end
+    if last is not None and last < len(message.text):
+        pieces.append(_between(message.text, blocks, last, None, told))
     return "".join(pieces)
 
 
-def render_text(conversation: Conversation, spans: Iterable[Span]) -> str:
+def _is_closed(part: Part, spans: Sequence[Offsets]) -> bool:
+    """Whether of a block is kept what can stand alone; if not, its slices are joined like those of prose."""
+    inside = [(max(start, part.start), min(end, part.end)) for start, end in spans]
+    merged: list[Offsets] = []
+    for start, end in inside:
+        if start < end and merged and merged[-1][1] == start:
+            merged[-1] = (merged[-1][0], end)
+        elif start < end:
+            merged.append((start, end))
+    return bool(merged) and closed(part, merged) == merged
+
+
+def _between(text: str, blocks: Sequence[Part], last: int | None, start: int | None, told: Told) -> str:
+    """What stands for the characters from the end of one kept slice to the start of the next, `None` at the borders."""
+    first, end = last or 0, len(text) if start is None else start
+    note = told.get((first, end), "")
+    left = next((part for part in blocks if last is not None and part.start < last < part.end), None)
+    entered = next((part for part in blocks if start is not None and part.start < start < part.end), None)
+    if left is not None and left is entered:
+        return gap_text(text, left, first, end, note)
+    before = after = ""
+    if left is not None:
+        before, first, note = gap_text(text, left, first, left.end, note), left.end, ""
+    if entered is not None:
+        after, end, note = gap_text(text, entered, entered.start, end, note), entered.start, ""
+    gap = joint(text[first:end]) if end > first else ""
+    if last is None:
+        middle = f"[… {note}]{gap}" if note else ""
+    elif start is None:
+        middle = f"{gap}[… {note}]" if note else ""
+    else:
+        middle = f"{gap}[… {note}]{gap}" if note else gap
+    return before + middle + after
+
+
+def render_text(conversation: Conversation, spans: Iterable[Span], markers: Markers = NO_MARKERS) -> str:
     """Kept spans as one text: a line a message, after the speaker's label.
 
     Args:
         conversation: The messages.
         spans: Non-overlapping, in order; an empty span shows that a message without text is kept.
+        markers: What they say; without it there are none but in structured blocks.
     """
-    lines = []
+    lines: list[str] = []
+    before = list(markers.before)
     for number, kept in _by_message(spans):
         message = conversation.messages[number]
-        body = joined(message, kept)
+        lines.extend(f"[… {note}]" for first, note in before if first < number)
+        before = [(first, note) for first, note in before if first > number]
+        body = joined(message, _filled(kept), markers.inside.get(number))
         if message.calls:
-            body = " ".join(filter(None, (body, _calls_text(message))))
-        lines.append(f"{message.label}: {body}" if message.label else body)
+            body = " ".join(filter(None, (body, calls_text(message))))
+        if body or not message.text:
+            lines.append(f"{message.label}: {body}" if message.label else body)
+    lines.extend(f"[… {note}]" for _, note in before)
     return "\n".join(lines)
 
 
-def render_messages(conversation: Conversation, spans: Iterable[Span]) -> list[dict[str, Any]]:
+def render_messages(
+    conversation: Conversation, spans: Iterable[Span], markers: Markers = NO_MARKERS
+) -> list[dict[str, Any]]:
     """Kept spans as chat messages whose other fields are untouched.
 
     Messages of one speaker that come to stand side by side because what was between them is gone become one, so
-    that roles alternate where they did before. Documents become user messages.
+    that roles alternate where they did before. Documents become user messages. A message of which nothing is kept but
+    its place says so by a marker.
     """
     rendered: list[dict[str, Any]] = []
     previous: tuple[int, Message] | None = None
+    before = list(markers.before)
     for number, kept in _by_message(spans):
         message = conversation.messages[number]
-        content = _content(message, kept)
-        if previous is not None and number > previous[0] + 1 and _continues(previous[1], message):
+        content = _content(message, _filled(kept), markers.inside.get(number))
+        if message.role in ("user", "assistant", "document"):
+            notes = [f"[… {note}]" for first, note in before if first < number]
+            before = [(first, note) for first, note in before if first > number]
+            content = _merged("\n".join(notes), content) if notes else content
+        if previous is not None and number > previous[0] + 1 and continues(previous[1], message):
             calls = {
                 key: copy.deepcopy(message.raw[key]) for key in ("tool_calls", "function_call") if message.raw.get(key)
             }
@@ -79,13 +151,15 @@ def render_messages(conversation: Conversation, spans: Iterable[Span]) -> list[d
     return rendered
 
 
-def rendered_tokens(conversation: Conversation, spans: Sequence[Span], counter: TokenCounter) -> int:
+def rendered_tokens(
+    conversation: Conversation, spans: Sequence[Span], counter: TokenCounter, markers: Markers = NO_MARKERS
+) -> int:
     """Exact tokens of what the caller gets: the messages where the counter has a chat template, else the text."""
     if not spans:
         return 0
     if counter.chat is not None and conversation.form == "messages":
-        return counter.chat(render_messages(conversation, spans))
-    return counter.count(render_text(conversation, spans))
+        return counter.chat(render_messages(conversation, spans, markers))
+    return counter.count(render_text(conversation, spans, markers))
 
 
 def whole(conversation: Conversation, first: int = 0) -> list[Span]:
@@ -98,12 +172,26 @@ def _by_message(spans: Iterable[Span]) -> Iterable[tuple[int, list[Offsets]]]:
         yield number, [(span.start, span.end) for span in group]
 
 
-def _content(message: Message, kept: Sequence[Offsets]) -> Any:
+def _filled(kept: Iterable[Offsets]) -> list[Offsets]:
+    return [(start, end) for start, end in kept if end > start]
+
+
+def _blank(message: Message, told: Told) -> str:
+    """What stands for a text of which nothing is kept."""
+    if message.calls or not message.text.strip():
+        return ""
+    note = next(iter(told.values()), "")
+    marker = f"… {note}" if note else "…"
+    answer = message.answers is not None
+    return json.dumps(marker, ensure_ascii=False) if answer and is_json(message.text) else f"[{marker}]"
+
+
+def _content(message: Message, kept: Sequence[Offsets], told: Told | None = None) -> Any:
     original = message.raw.get("content")
     if original is None:
         return None
     if not isinstance(original, (list, tuple)):
-        return joined(message, kept)
+        return joined(message, kept, told) if kept else _blank(message, told or {})
     parts: list[Any] = []
     offset = 0
     for part in original:
@@ -117,12 +205,9 @@ def _content(message: Message, kept: Sequence[Offsets]) -> Any:
         if inside:
             value = joined(message, inside)
             parts.append(value if isinstance(part, str) else {**copy.deepcopy(dict(part)), "text": value})
+    if not parts and message.text.strip():
+        parts.append({"type": "text", "text": _blank(message, told or {}) or "[…]"})
     return parts
-
-
-def _continues(before: Message, message: Message) -> bool:
-    same = (before.role, before.name) == (message.role, message.name) and message.role in ("user", "assistant")
-    return same and not before.calls
 
 
 def _merged(before: Any, content: Any) -> Any:
@@ -138,7 +223,7 @@ def _merged(before: Any, content: Any) -> Any:
     ]
 
 
-def _calls_text(message: Message) -> str:
+def calls_text(message: Message) -> str:
     """Tool calls as text: name and arguments as they were given."""
     shown = []
     for call in message.raw.get("tool_calls") or ():

@@ -6,18 +6,27 @@ borders are those of Unicode Annex 29 as the `regex` package implements them.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import regex
 import sentencex
 
 from .conversation import Conversation, Message
+from .diffs import diff_spans
 from .errors import ReetError
+from .fences import markdown_blocks
+from .json_structure import is_json, json_spans
+from .logs import log_spans
+from .parts import Part, trim
 from .records import Span, Unit
+from .structure import leaves, structure
+from .tables import csv_spans
+from .traces import trace_spans
 
 UNITS = ("word", "clause", "sentence", "message")
+SHORT_RESULT = 240  # characters; a shorter tool result is kept whole or not at all
 MAX_SENTENCE = 1500  # characters; beyond it a "sentence" is a list or a transcript without punctuation
 
 _SCRIPT_LANGUAGE = (
@@ -35,7 +44,6 @@ _SCRIPT_LANGUAGE = (
 _BREAK = regex.compile(r"[\r\n]")
 _ENUMERATOR = regex.compile(r"\s*\(?(?:\d{1,3}(?:\.\d{1,3})*|\p{L}|[ivxIVX]{1,5})[.)]\s*")
 _LINE = regex.compile(r"[^\r\n]*(?:\r\n|\n|\r|$)")
-_FENCE = regex.compile(r"([ \t]*)(`{3,}(?![^\r\n]*`)|~{3,})")
 _ITEM = regex.compile(r"\s*(?:[-*+•‣◦–]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)])\s+\S|\s*#{1,6}\s|\s*>")
 _CLAUSE_END = regex.compile(r"[,;:](?=\s)|[—–](?=\s|\p{L})|[，；：、،؛](?!\p{M})")
 _CHUNK = regex.compile(r"[^\s\x1c-\x1f]+")  # what `str.isspace` denies; `regex` counts U+001C to U+001F as no space
@@ -43,13 +51,18 @@ _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Kh
 _GRAPHEME = regex.compile(r"\X")
 _WORD_BORDER = regex.compile(r"(?w)\b")
 
+_FINDERS = (("json", json_spans), ("log", log_spans), ("trace", trace_spans), ("table", csv_spans))
+
 Offsets = tuple[int, int]
+Block = tuple[int, int, str]
 
 
 def units(conversation: Conversation, unit: str, first_message: int = 0) -> list[Unit]:
     """Units of the messages from number `first_message` on, in order, without surrounding white space.
 
-    Code, tables, JSON and tool calls with their results are one unit whatever `unit` asks for.
+    Structured blocks (code, tables, JSON, logs, diffs, stack traces) fall into the parts that can be left out of them,
+    and tool results into sentences, whatever `unit` asks for, except that `"message"` keeps a tool call with all of
+    its results together.
 
     Args:
         conversation: The messages.
@@ -64,23 +77,64 @@ def units(conversation: Conversation, unit: str, first_message: int = 0) -> list
     found: list[Unit] = []
     for number in range(first_message, len(conversation.messages)):
         message = conversation.messages[number]
-        group = conversation.tool_group(number)
-        if group is not None:
-            found.extend(Unit(number, start, end, "tool", group) for start, end in _whole(message))
-            continue
         first = len(found)
         if unit == "message":
-            parts = (_trim(message.text, start, end) for start, end in _whole(message))
-            found.extend(Unit(number, start, end, "message") for start, end in parts if end > start)
-        for start, end, kind in blocks(message.text, message.borders) if unit != "message" else ():
-            if kind != "text":
-                found.append(Unit(number, start, end, kind))
+            group = conversation.tool_group(number)
+            if group is not None:
+                found.extend(Unit(number, start, end, "tool", group) for start, end in _whole(message))
                 continue
-            split = {"sentence": sentences, "clause": clauses, "word": words}[unit]
-            found.extend(Unit(number, start + a, start + b, unit) for a, b in split(message.text[start:end]))
+            parts = (trim(message.text, start, end) for start, end in _whole(message))
+            found.extend(Unit(number, start, end, "message") for start, end in parts if end > start)
+        else:
+            found.extend(_parts(number, message, unit))
         if len(found) == first and message.keeps_without_text:
             found.append(Unit(number, 0, 0, "message"))
     return found
+
+
+def _parts(number: int, message: Message, unit: str) -> Iterator[Unit]:
+    """The units of one message: parts of its structured blocks, and stretches of its running text."""
+    split, name = {"sentence": sentences, "clause": clauses, "word": words}[unit], unit
+    if message.answers is not None:
+        split, name = _whole_or_sentences, "tool"
+    structured = iter(layout(message))
+    for start, end, kind in blocks_of(message):
+        if kind == "text":
+            yield from (Unit(number, start + a, start + b, name) for a, b in split(message.text[start:end]))
+            continue
+        for leaf in leaves(next(structured)):
+            yield Unit(number, leaf.start, leaf.end, "repeat" if leaf.kind == "repeat" else kind)
+
+
+def _whole_or_sentences(text: str) -> list[Offsets]:
+    """The sentences of a text of a tool result, of a short one the whole."""
+    if len(text) >= SHORT_RESULT:
+        return sentences(text)
+    start, end = trim(text, 0, len(text))
+    return [(start, end)] if end > start else []
+
+
+def blocks_of(message: Message) -> tuple[Block, ...]:
+    """The blocks of a message, see `blocks`."""
+    return _layout(message)[0]
+
+
+def layout(message: Message) -> tuple[Part, ...]:
+    """The structured blocks of a message, in order."""
+    return _layout(message)[1]
+
+
+_LAYOUTS: WeakKeyDictionary[Message, tuple[tuple[Block, ...], tuple[Part, ...]]] = WeakKeyDictionary()
+
+
+def _layout(message: Message) -> tuple[tuple[Block, ...], tuple[Part, ...]]:
+    """Parsed once for as long as the message is there."""
+    known = _LAYOUTS.get(message)
+    if known is None:
+        found = tuple(blocks(message.text, message.borders))
+        parts = tuple(structure(message.text, start, end, kind) for start, end, kind in found if kind != "text")
+        known = _LAYOUTS[message] = found, parts
+    return known
 
 
 def _whole(message: Message) -> Iterator[Offsets]:
@@ -90,71 +144,56 @@ def _whole(message: Message) -> Iterator[Offsets]:
     yield from kept or ([(0, 0)] if message.keeps_without_text else [])
 
 
-def blocks(text: str, borders: tuple[int, ...] = ()) -> list[tuple[int, int, str]]:
-    """Consecutive `(start, end, kind)` stretches; `kind` is `"text"`, `"code"`, `"table"` or `"json"`.
+def blocks(text: str, borders: tuple[int, ...] = ()) -> list[Block]:
+    """Consecutive `(start, end, kind)` stretches of a text.
+
+    `kind` is `"text"`, or `"code"` (fenced), `"table"` (a pipe table, CSV, TSV), `"json"` (also a value a line),
+    `"diff"`, `"log"` or `"trace"` (a stack trace) with no white space around it.
 
     Args:
         text: The text of one message.
         borders: Characters at which a new content part begins; no stretch crosses one.
     """
-    found: list[tuple[int, int, str]] = []
+    found: list[Block] = []
     for start, end in zip((0, *borders), (*borders, len(text)), strict=True):
         part = text[start:end]
-        if _is_json(part):
-            found.append((*_trim(part, 0, len(part), start), "json"))
+        if is_json(part):
+            found.append((*trim(part, 0, len(part), start), "json"))
             continue
-        found.extend((start + a, start + b, kind) for a, b, kind in _line_blocks(part))
+        found.extend((start + a, start + b, kind) for a, b, kind in _structured(part))
     return [block for block in found if block[1] > block[0]]
 
 
-def _is_json(text: str) -> bool:
-    head = text.strip()
-    if not head or (head[0], head[-1]) not in (("{", "}"), ("[", "]")):
-        return False
-    try:
-        json.loads(head)
-    except (ValueError, RecursionError):
-        return False
-    return True
+def _structured(text: str) -> list[Block]:
+    """Stretches of lines of one kind and the text between them."""
+    diffs = diff_spans(text)
+    marked = sorted([*markdown_blocks(text, diffs), *((start, end, "diff") for start, end in diffs)])
+    found = _carved(0, len(text), marked)
+    for kind, find in _FINDERS:
+        found = [block for stretch in found for block in _searched(text, stretch, kind, find)]
+    return found
 
 
-def _line_blocks(text: str) -> list[tuple[int, int, str]]:
-    """Stretches of lines of one kind: fenced code, pipe tables, and the text between them."""
-    if "|" not in text and "```" not in text and "~~~" not in text:
-        return [(0, len(text), "text")]
-    stretches: list[list] = []
-    fence, indent = "", 0
-    for start, end in _lines(text):
-        line = text[start:end]
-        mark = _FENCE.match(line)
-        if fence:
-            kind, opens = "code", False
-            closes = mark and mark.group(2).startswith(fence) and not line[mark.end() :].strip()
-            if mark and closes and len(mark.group(1)) <= indent + 3:
-                fence = ""
-        elif mark:
-            kind, indent, fence, opens = "code", len(mark.group(1)), mark.group(2), True
-        else:
-            kind, opens = ("table" if line.lstrip().startswith("|") and line.count("|") > 1 else "text"), False
-        if stretches and stretches[-1][2] == kind and not opens:
-            stretches[-1][1] = end
-        else:
-            stretches.append([start, end, kind])
-    return [
-        (*_trim(text, start, end), kind) if kind != "text" else (start, end, kind) for start, end, kind in stretches
-    ]
+def _searched(text: str, stretch: Block, kind: str, find: Callable[[str], list[Offsets]]) -> list[Block]:
+    """A stretch of text with what is found in it as blocks of their kind; any other stretch as it is."""
+    start, end, outer = stretch
+    if outer != "text":
+        return [stretch]
+    return _carved(start, end, [(start + a, start + b, kind) for a, b in find(text[start:end])])
+
+
+def _carved(start: int, end: int, blocks: Sequence[Block]) -> list[Block]:
+    """Ordered blocks, those that begin in the one before left out, with the text before, between and after them."""
+    found: list[Block] = []
+    for block in blocks:
+        if block[0] >= start:
+            found.extend([(start, block[0], "text"), block])
+            start = block[1]
+    return [block for block in [*found, (start, end, "text")] if block[1] > block[0]]
 
 
 def _lines(text: str) -> list[Offsets]:
     return [match.span() for match in _LINE.finditer(text) if match.end() > match.start()]
-
-
-def _trim(text: str, start: int, end: int, shift: int = 0) -> Offsets:
-    while start < end and text[start].isspace():
-        start += 1
-    while end > start and text[end - 1].isspace():
-        end -= 1
-    return start + shift, end + shift
 
 
 def _language(text: str) -> str:
@@ -185,7 +224,7 @@ def sentences(text: str) -> list[Offsets]:
             last = border
         if last < len(flat):
             found.append((start + last, end))
-    trimmed = (_trim(text, start, end) for start, end in found)
+    trimmed = (trim(text, start, end) for start, end in found)
     return [part for start, end in trimmed if end > start for part in _bounded(text, start, end)]
 
 
@@ -245,9 +284,9 @@ def _split_clauses(text: str, start: int, end: int) -> list[Offsets]:
     for match in _CLAUSE_END.finditer(text, start, end):
         minimum = 12 if text[match.start()].isascii() else 6
         if match.end() - last >= minimum and end - match.end() >= minimum:
-            found.append(_trim(text, last, match.end()))
+            found.append(trim(text, last, match.end()))
             last = match.end()
-    found.append(_trim(text, last, end))
+    found.append(trim(text, last, end))
     return [clause for clause in found if clause[1] > clause[0]]
 
 

@@ -25,13 +25,12 @@ def fit(
     protected: Sequence[Span],
     count: Callable[[Sequence[Span]], int],
     finer: Sequence[Callable[[Sequence[Unit]], Candidates]],
-    everything: bool = False,
 ) -> list[Span]:
     """Spans to keep, in order: their exact count never exceeds `limit`.
 
     Args:
         candidates: The units to choose from.
-        overheads: Tokens that each message costs once.
+        overheads: Tokens that each home (see `Candidates`) costs once.
         limit: The budget in tokens.
         protected: Spans that must be kept, each inside one unit.
         count: Exact tokens of the rendered spans.
@@ -47,7 +46,7 @@ def fit(
             f"{floor} tokens or protect less.",
             floor=floor,
         )
-    if everything or candidates.costs.sum() <= 1.1 * limit + 8:
+    if candidates.costs.sum() <= 1.1 * limit + 8:
         whole = _union([unit.span for unit in candidates.units], protected)
         if count(whole) <= limit:
             return whole
@@ -136,7 +135,8 @@ def _fill(
 ) -> tuple[list[Span], int]:
     """Add smaller units of the best units that were left out, as many as the exact count allows."""
     room = limit - used
-    open_messages = {span.message for span in spans}
+    homes = {unit.message: candidates.home(place) for place, unit in enumerate(candidates.units)}
+    opened = {homes.get(span.message, span.message) for span in spans}
     splittable = np.array([unit.kind in SPLITTABLE for unit in candidates.units], dtype=bool)
     rest = np.flatnonzero(~kept & splittable)
     best = rest[np.argsort(-candidates.scores[rest], kind="stable")]
@@ -148,10 +148,11 @@ def _fill(
         unit = small.units[place]
         if _is_taken(unit.span, spans):
             continue
-        price = int(small.costs[place]) + (0 if unit.message in open_messages else int(overheads[unit.message]))
+        home = homes[unit.message]
+        price = int(small.costs[place]) + (0 if home in opened else int(overheads[home]))
         if price <= room:
             added.append(unit.span)
-            open_messages.add(unit.message)
+            opened.add(home)
             room -= price
     while added:
         trial = sorted([*spans, *added])

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from .budget import TokenCounter
+from .budget import TokenCounter, costs_at
 from .choice import Forms
 from .conversation import Conversation
 from .coverage import Mentioned
 from .ledger import Ledger
-from .records import EntityMention, Mention, Unit
+from .records import EntityMention, Mention, Span, Unit
 from .references import LITERAL
-from .rendering import render_messages, render_text, whole
+from .rendering import calls_text, render_messages, render_text, whole
 from .segmentation import UNITS, span_array, units
 from .shortening import FORMS, is_prose, short_forms
 
+CALL_FRAME = 8  # tokens of a message's tool calls beside their names and arguments
 Slices = tuple[tuple[tuple[int, int], ...], ...]
 
 
@@ -32,6 +33,7 @@ class Counts:
     counter: TokenCounter
     lines: list[int] = field(default_factory=list)
     overheads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    starts: list[np.ndarray] = field(default_factory=list)  # first characters of each message's tokens
     costs: dict[str, np.ndarray] = field(default_factory=dict)
     forms: dict[str, np.ndarray] = field(default_factory=dict)  # costs of the forms of each unit, (forms, units)
 
@@ -73,15 +75,21 @@ def original_tokens(conversation: Conversation, counts: Counts) -> int:
 
 
 def overheads(conversation: Conversation, counts: Counts) -> np.ndarray:
-    """Estimated tokens that each message costs beside its text: label, line break, chat markers."""
+    """Estimated tokens that each message costs beside its text: label, line break, chat markers, tool calls.
+
+    A tool call and its results cost theirs together, at the number of the call.
+    """
     fresh = conversation.messages[len(counts.overheads) :]
     labels = sorted({message.label for message in fresh})
     empty, *sizes = counts.counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
     label_size = {label: max(size - empty, 0) for label, size in zip(labels, sizes, strict=True)}
     frame = 4 if counts.counter.chat is not None else 0
-    more = [label_size[message.label] + frame + 8 * len(message.calls) for message in fresh]
+    calling = [message for message in fresh if message.calls]
+    none, *told = counts.counter.counts(["", *map(calls_text, calling)])
+    calls = {id(message): size - none + CALL_FRAME for message, size in zip(calling, told, strict=True)}
+    more = [label_size[message.label] + frame + calls.get(id(message), 0) for message in fresh]
     counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
-    return counts.overheads
+    return np.bincount(conversation.homes, counts.overheads, len(conversation.messages)).astype(np.int64)
 
 
 def forms_of(state: State, counts: Counts, unit: str) -> Forms:
@@ -93,7 +101,7 @@ def forms_of(state: State, counts: Counts, unit: str) -> Forms:
     costs = counts.forms.get(unit, np.zeros((len(FORMS), 0), dtype=np.int64))
     first = costs.shape[1]
     if first < len(found):
-        short = _form_costs(state.conversation, found[first:], known[first:], counts.counter)
+        short = _form_costs(state.conversation, found[first:], known[first:], counts)
         more = np.vstack((short, counts.costs[unit][first:]))
         costs = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
         counts.forms[unit] = costs
@@ -108,16 +116,20 @@ def measured(state: State, counts: Counts, unit: str) -> list[Unit]:
     places = state.places.get(unit, np.zeros((0, 3), dtype=np.int64))
     state.places[unit] = np.concatenate((places, span_array(fresh)))
     costs = counts.costs.get(unit, np.zeros(0, dtype=np.int64))
-    more = unit_costs(state.conversation, found[len(costs) :], counts.counter)
+    more = unit_costs(state.conversation, found[len(costs) :], counts)
     counts.costs[unit] = np.concatenate((costs, more))
     return found
 
 
-def unit_costs(conversation: Conversation, found: Sequence[Unit], counter: TokenCounter) -> np.ndarray:
-    """Estimated tokens of units in reading order, of shape `(units,)`."""
-    grouped = [(number, list(own)) for number, own in groupby(found, key=lambda unit: unit.message)]
-    texts = [conversation.messages[number].text for number, _ in grouped]
-    return counter.costs(texts, [[(unit.start, unit.end) for unit in own] for _, own in grouped])
+def unit_costs(conversation: Conversation, found: Sequence[Unit | Span], counts: Counts) -> np.ndarray:
+    """Estimated tokens of units in reading order, of shape `(units,)`; each message is tokenized once."""
+    grouped = [(number, [(u.start, u.end) for u in own]) for number, own in groupby(found, key=lambda u: u.message)]
+    if counts.counter.starts is None:
+        return counts.counter.costs([conversation.messages[n].text for n, _ in grouped], [own for _, own in grouped])
+    fresh = conversation.messages[len(counts.starts) :]
+    counts.starts.extend(np.asarray(own, dtype=np.int64) for own in counts.counter.starts([m.text for m in fresh]))
+    found_costs = [costs_at(counts.starts[number], own) for number, own in grouped]
+    return np.concatenate(found_costs) if found_costs else np.zeros(0, dtype=np.int64)
 
 
 def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
@@ -140,7 +152,7 @@ def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
 
 
 def _form_costs(
-    conversation: Conversation, found: Sequence[Unit], slices: Sequence[Slices], counter: TokenCounter
+    conversation: Conversation, found: Sequence[Unit], slices: Sequence[Slices], counts: Counts
 ) -> np.ndarray:
     """Estimated tokens of each form but the last, which is the whole unit, of shape `(forms - 1, units)`."""
     short = len(FORMS) - 1
@@ -151,7 +163,7 @@ def _form_costs(
         for start, end in form
     ]
     owners = np.repeat(np.arange(short * len(found)), [len(form) for forms in slices for form in forms[:short]])
-    costs = np.bincount(owners, unit_costs(conversation, parts, counter), short * len(found))
+    costs = np.bincount(owners, unit_costs(conversation, parts, counts), short * len(found))
     return costs.astype(np.int64).reshape(-1, short).T
 
 

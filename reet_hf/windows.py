@@ -6,16 +6,17 @@ conversation that grew message by message has the windows of one made at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from . import segmentation
-from .conversation import Conversation
+from .conversation import Conversation, Message
 from .lexicon import word_identity
 from .mentions import mention_spans
+from .structure import leaves
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class TokenTable:
         return cls(*columns.T.copy())
 
 
+BATCH_CHARACTERS = 1 << 18  # of messages that are tokenized together: what a tokenizer says of them takes much room
 BEFORE = -1  # the word of tokens that are read before a query and are no part of it
 
 _COLUMNS = tuple(TokenTable.__dataclass_fields__)
@@ -76,67 +78,101 @@ def tokenize(conversation: Conversation, tokenizer: Any, first_message: int = 0,
         first_message: Where to start.
         first_unit: Number of the first sentence.
     """
-    rows: list[tuple[int, ...]] = []
+    parts = [TokenTable.from_rows([])]
     unit = first_unit
-    messages = conversation.messages[first_message:]
-    texts = [part for message in messages for part in (_label(message), message.text)]
-    encodings = tokenizer(texts, add_special_tokens=False, verbose=False).encodings if texts else []
-    for offset, message in enumerate(messages):
-        number = first_message + offset
-        label, body = encodings[2 * offset], encodings[2 * offset + 1]
-        rows.extend(
-            (token, number, -1, -1, unit, identity, 1, begins, shape)
-            for token, (identity, begins, shape) in zip(label.ids, _words(_label(message), label), strict=True)
-        )
-        borders = sentence_borders(message.text, message.borders)
-        rows.extend(_body_rows(message.text, body, number, unit, borders))
-        unit += max(len(borders), 1)
-    return TokenTable.from_rows(rows)
+    for batch in _batches(conversation.messages, first_message):
+        texts = [part for number in batch for part in _texts(conversation.messages[number])]
+        encodings = tokenizer(texts, add_special_tokens=False, verbose=False).encodings
+        for place, number in enumerate(batch):
+            message = conversation.messages[number]
+            label, body = encodings[2 * place], encodings[2 * place + 1]
+            borders = sentence_borders(message)
+            parts.append(_label_rows(message, label, number, unit))
+            parts.append(_body_rows(message.text, body, number, unit, borders))
+            unit += max(len(borders), 1)
+    return TokenTable(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
 
 
-def sentence_borders(text: str, part_borders: tuple[int, ...] = ()) -> list[int]:
-    """First characters of the sentences and blocks of a text, in order."""
+def _batches(messages: Sequence[Message], first: int) -> Iterator[list[int]]:
+    """Numbers of the messages from number `first` on, as many together as are of `BATCH_CHARACTERS`."""
+    batch: list[int] = []
+    size = 0
+    for number in range(first, len(messages)):
+        batch.append(number)
+        size += len(messages[number].text)
+        if size >= BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def sentence_borders(message: Message) -> list[int]:
+    """First characters of the sentences of a message and of the parts of its structured blocks, in order.
+
+    So a row, an item or a line is compared with a query by itself. What leads a block belongs to its first part.
+    """
     starts: list[int] = []
-    for start, end, kind in segmentation.blocks(text, part_borders):
+    structured = iter(segmentation.layout(message))
+    for start, end, kind in segmentation.blocks_of(message):
         if kind == "text":
-            starts.extend(start + a for a, _ in segmentation.sentences(text[start:end]))
+            starts.extend(start + a for a, _ in segmentation.sentences(message.text[start:end]))
         else:
-            starts.append(start)
+            starts.extend([start, *(leaf.start for leaf in leaves(next(structured))[1:])])
     return starts
 
 
-def _label(message: Any) -> str:
-    return f"{message.label}:" if message.label else ""
+def _texts(message: Message) -> tuple[str, str]:
+    """The label as it is read and the text of a message."""
+    return (f"{message.label}:" if message.label else ""), message.text
 
 
-def _body_rows(text: str, encoding: Any, number: int, unit: int, borders: list[int]) -> list[tuple[int, ...]]:
+def _label_rows(message: Message, encoding: Any, number: int, unit: int) -> TokenTable:
+    nowhere = np.full(len(encoding.ids), -1, dtype=np.int64)
+    return _rows(_texts(message)[0], encoding, number, nowhere, nowhere, nowhere + 1 + unit, nowhere + 2)
+
+
+def _body_rows(text: str, encoding: Any, number: int, unit: int, borders: list[int]) -> TokenTable:
     offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
     sentence = np.maximum(np.searchsorted(np.array(borders or [0]), offsets[:, 0], side="right") - 1, 0) + unit
     mentioned = np.zeros(len(text) + 1, dtype=np.int64)
     for start, end in mention_spans(text):
         mentioned[start:end] = 1
-    return [
-        (token, number, start, end, place, identity, mentioned[start], begins, shape)
-        for token, (start, end), place, (identity, begins, shape) in zip(
-            encoding.ids, offsets.tolist(), sentence.tolist(), _words(text, encoding), strict=True
-        )
-    ]
+    return _rows(text, encoding, number, offsets[:, 0], offsets[:, 1], sentence, mentioned[offsets[:, 0]])
 
 
-def _words(text: str, encoding: Any) -> list[tuple[int, int, int]]:
+def _rows(
+    text: str,
+    encoding: Any,
+    number: int,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    units: np.ndarray,
+    mentions: np.ndarray,
+) -> TokenTable:
+    ids = np.array(encoding.ids, dtype=np.int64)
+    identities, begins, shapes = _words(text, encoding)
+    messages = np.full(len(ids), number, dtype=np.int64)
+    return TokenTable(ids, messages, starts, ends, units, identities, mentions, begins, shapes)
+
+
+def _words(text: str, encoding: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each token the identity of its whole word, whether it begins it, and the word's shape."""
-    found: list[tuple[int, int, int]] = []
-    numbers, offsets = encoding.word_ids, encoding.offsets
-    first = 0
-    while first < len(numbers):
-        last = first
-        while last + 1 < len(numbers) and numbers[last + 1] == numbers[first] and numbers[first] is not None:
-            last += 1
+    numbers = np.array(encoding.word_ids, dtype=np.float64)  # NaN, which equals nothing, for tokens of no word
+    offsets = encoding.offsets
+    begins = np.diff(numbers, prepend=-1.0) != 0
+    firsts = np.flatnonzero(begins)
+    lasts = np.append(firsts[1:], len(numbers)) - 1 if len(firsts) else firsts
+    found: dict[str, tuple[int, int]] = {}
+    each: list[tuple[int, int]] = []
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
         word = text[offsets[first][0] : offsets[last][1]].strip()
-        identity, shape = word_identity(word), word_shape(word)
-        found.extend((identity, int(place == first), shape) for place in range(first, last + 1))
-        first = last + 1
-    return found
+        told = found.get(word)
+        if told is None:
+            told = found[word] = word_identity(word), word_shape(word)
+        each.append(told)
+    words = np.array(each, dtype=np.int64).reshape(-1, 2)[np.cumsum(begins) - 1]
+    return words[:, 0], begins.astype(np.int64), words[:, 1]
 
 
 def word_shape(word: str) -> int:
@@ -183,7 +219,7 @@ def query_tokens(
     before, after = special_frame(tokenizer)
     encodings = tokenizer([text, *turns], add_special_tokens=False, verbose=False).encodings
     room = limit - len(before) - len(after)
-    words = _ends([identity for identity, _, _ in _words(text, encodings[0])], room)
+    words = _ends(_words(text, encodings[0])[0].tolist(), room)
     ids = _ends(encodings[0].ids, room)
     earlier: list[int] = []
     for encoding in reversed(encodings[1:]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reet_hf.budget import resolve_counter, resolve_limit
+from reet_hf.budget import checked_tools, resolve_counter, resolve_limit, tool_tokens
 from reet_hf.errors import ReetError
 
 TEXT = "Dr. Lee flew to Oslo on 3 May 2024. The visa expires in June, order AB-12 is paid. When does it start?"
@@ -31,6 +32,30 @@ ALTERNATING = (
     "{% for m in rest %}{% if not loop.first and m['role'] == rest[loop.index0 - 1]['role'] %}"
     "{{ raise_exception('roles must alternate') }}{% endif %}[SEP] {{ m['content'] }} {% endfor %}"
 )
+CALL = {"id": "call_1", "type": "function", "function": {"name": "find", "arguments": '{"order": "AB-12"}'}}
+AGENT = [
+    {"role": "system", "content": "Answer briefly."},
+    {"role": "user", "name": "Ann", "content": [{"type": "text", "text": "Where is order AB-12?"}, {"type": "image"}]},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "call_1", "content": '{"city": "Oslo"}'},
+    {"role": "assistant", "content": "In Oslo."},
+]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "find",
+            "description": "Where an order is.",
+            "parameters": {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]},
+        },
+    }
+]
+WITH_TOOLS = "{% for t in tools or [] %}[SEP] tool {{ t['function'] | tojson }} {% endfor %}" + TEMPLATE
+WITH_CALLS = (
+    "{% for m in messages %}[SEP] {{ m['role'] }} : {{ m['content'] }}{% for c in m['tool_calls'] or [] %}"
+    " {{ c['function']['name'] }}{% for key, value in c['function']['arguments'].items() %} {{ key }} {{ value }}"
+    "{% endfor %}{% endfor %} {% endfor %}"
+)
 
 
 def count_words(text: str) -> int:
@@ -43,10 +68,18 @@ def with_template(tokenizer, template: str):
     return copied
 
 
-def chat_tokens(tokenizer, messages) -> int:
+def chat_tokens(tokenizer, messages, tools=None) -> int:
     """Tokens of rendered messages, counted without `reet_hf`."""
-    rendered = tokenizer.apply_chat_template(list(messages), tokenize=False)
+    rendered = tokenizer.apply_chat_template(list(messages), tools=tools, tokenize=False)
     return len(tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+
+def published_estimate(encoding, messages) -> int:
+    """Tokens of plain chat messages as the OpenAI cookbook counts them."""
+    total = 3
+    for message in messages:
+        total += 3 + sum(len(encoding.encode(value)) for value in message.values()) + ("name" in message)
+    return total
 
 
 @pytest.fixture(scope="session")
@@ -96,7 +129,9 @@ def test_each_way_to_count_is_honoured_for_messages(compress, counting, form):
     given_tokenizer, count = counting
     inputs = CHAT if form == "bare" else {"messages": CHAT, "query": "When does it ship?"}
     out = compress(inputs, budget=0.5, tokenizer=given_tokenizer)
-    assert 0 < out["tokens"]["compressed"] == count(out["text"]) <= out["tokens"]["budget"]
+    is_openai = hasattr(given_tokenizer, "encode_ordinary")
+    expected = published_estimate(given_tokenizer, out["messages"]) if is_openai else count(out["text"])
+    assert 0 < out["tokens"]["compressed"] == expected <= out["tokens"]["budget"]
 
 
 @pytest.mark.parametrize("budget", [0.2, 0.4, 0.7, 1.0, 20, 60])
@@ -227,3 +262,95 @@ def test_parts_of_a_conversation_are_counted_under_a_strict_template(compress, t
     ]
     out = compress({"messages": messages, "query": "when does the visa expire?"}, budget=14, tokenizer=strict)
     assert 0 < out["tokens"]["compressed"] <= 14
+
+
+def test_openai_messages_are_counted_as_published(encoding):
+    chat = resolve_counter(encoding).chat
+    assert chat([]) == 0
+    for messages in (CHAT, CHAT[:1], [{"role": "user", "name": "Ann", "content": TEXT}]):
+        assert chat(messages) == published_estimate(encoding, messages)
+
+
+def test_every_text_of_openai_messages_is_counted(encoding):
+    chat = resolve_counter(encoding).chat
+    size = resolve_counter(encoding).count
+    roles = sum(size(message["role"]) for message in AGENT)
+    texts = ["Answer briefly.", "Ann", "Where is order AB-12?", "call_1", "find", CALL["function"]["arguments"]]
+    texts += ["call_1", '{"city": "Oslo"}', "In Oslo."]
+    frames = 3 + 3 * len(AGENT) + 1 + 3  # the reply, each message, the name, the call
+    assert chat(AGENT) == roles + sum(map(size, texts)) + frames
+    legacy = [{"role": "assistant", "content": None, "function_call": CALL["function"]}]
+    called = [{"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    assert chat(called) - chat(legacy) == size("call_1")
+    as_object = copy.deepcopy(called)
+    as_object[0]["tool_calls"][0]["function"]["arguments"] = {"order": "AB-12"}
+    assert chat(as_object) == chat(called)
+
+
+def test_openai_tools_are_counted_with_their_whole_definition(encoding):
+    counter = resolve_counter(encoding)
+    assert counter.chat(AGENT, TOOLS) == counter.chat(AGENT) + tool_tokens(counter, TOOLS) + 12
+    assert counter.chat([], TOOLS) > tool_tokens(counter, TOOLS)
+    assert counter.chat(AGENT, []) == counter.chat(AGENT, None) == counter.chat(AGENT)
+
+
+def test_tools_are_counted_as_the_template_shows_them(tokenizer):
+    chat = with_template(tokenizer, WITH_TOOLS)
+    count = resolve_counter(chat).chat
+    assert count(CHAT, TOOLS) == chat_tokens(chat, CHAT, TOOLS) > chat_tokens(chat, CHAT) == count(CHAT)
+
+
+def test_tools_that_the_template_does_not_show_are_counted_as_json(tokenizer):
+    counter = resolve_counter(with_template(tokenizer, TEMPLATE))
+    assert counter.chat(CHAT, TOOLS) == counter.chat(CHAT) + tool_tokens(counter, TOOLS)
+    assert counter.chat([], TOOLS) == tool_tokens(counter, TOOLS)
+    assert counter.chat([]) == 0
+
+
+@pytest.mark.parametrize("first", ["{{ tools | tojson }}", "{{ raise_exception('no tools') }}", ""])
+def test_tools_are_counted_where_the_template_refuses_the_order_of_roles(tokenizer, first):
+    template = "{% if tools %}" + first + " {% endif %}" + ALTERNATING
+    counter = resolve_counter(with_template(tokenizer, template))
+    twice = [CHAT[1], CHAT[1]]
+    assert counter.chat(twice, TOOLS) - counter.chat(twice) >= tool_tokens(counter, TOOLS) - 2
+
+
+def test_calls_are_counted_where_the_template_wants_objects_and_texts(tokenizer):
+    chat = with_template(tokenizer, WITH_CALLS)
+    plain = copy.deepcopy(AGENT)
+    plain[2].update(content="", tool_calls=[{**CALL, "function": {"name": "find", "arguments": {"order": "AB-12"}}}])
+    assert resolve_counter(chat).chat(AGENT) == chat_tokens(chat, plain)
+    strict = with_template(
+        tokenizer, "{% if messages | length > 1 %}{{ raise_exception('one') }}{% endif %}" + WITH_CALLS
+    )
+    assert resolve_counter(strict).chat(AGENT) >= chat_tokens(chat, plain)
+
+
+def test_a_callable_counts_text_only(compress):
+    counter = resolve_counter(len)
+    assert counter.chat is None
+    assert tool_tokens(counter, TOOLS) == len(json.dumps(TOOLS, separators=(",", ":")))
+    assert tool_tokens(counter, None) == tool_tokens(counter, ()) == 0
+
+
+def test_tools_stay_as_they_are():
+    assert checked_tools(None) == checked_tools([]) == ()
+    assert checked_tools(TOOLS) == tuple(TOOLS)
+
+
+@pytest.mark.parametrize("wrong", ["find", {"name": "find"}, 5, {1, 2}, iter(TOOLS)])
+def test_tools_must_be_a_list(wrong):
+    with pytest.raises(ReetError, match="`tools` must be a list of tool definitions, got .*pass"):
+        checked_tools(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["find", None, len, ["find"]])
+def test_a_tool_must_be_a_definition(wrong):
+    with pytest.raises(ReetError, match=r"`tools\[1\]` must be a dict"):
+        checked_tools([*TOOLS, wrong])
+
+
+@pytest.mark.parametrize("wrong", [len, {1}, b"a", math.nan, "\ud800", {(1,): 2}])
+def test_a_definition_must_be_json(wrong):
+    with pytest.raises(ReetError, match=r"`tools\[0\]` must be made of what JSON can hold, but .*; use"):
+        checked_tools([{"type": "function", "function": {"name": wrong}}])

@@ -60,6 +60,10 @@ def test_standard_input_and_protection(capsys, monkeypatch, tiny_folder):
         (["CHAT", "--unit", "page"], "`unit`"),
         (["CHAT", "--protect", "7"], "`protect`"),
         (["CHAT", "--tokenizer", "no/such/tokenizer"], "`tokenizer`"),
+        (["CHAT", "--keep-recent", "-1"], "`keep_recent`"),
+        (["CHAT", "--keep-recent", "2", "--budget", "3"], "`budget`"),
+        (["CHAT", "--keep-tags", "page"], "`keep_tags`"),
+        (["CHAT", "--tools", "missing.json"], "missing.json"),
     ],
 )
 def test_bad_input_goes_to_stderr_with_status_2(capsys, chat, tiny_folder, argv, words):
@@ -78,6 +82,23 @@ def test_a_file_that_is_not_text_is_refused(capsys, tmp_path):
 def test_a_missing_model_is_refused(capsys, chat):
     status, _, err = run(capsys, chat, "--model", "no/such-model")
     assert status == 2 and "no/such-model" in err
+
+
+def test_what_must_stay_and_markers_can_be_chosen(capsys, tmp_path, tiny_folder):
+    said = ["the visa expires in june. " * 12, "the order is abc. " * 12, "when does <keep>june</keep> expire?"]
+    messages = [{"role": "user", "content": text} for text in said]
+    file, tools = tmp_path / "chat.json", tmp_path / "tools.json"
+    file.write_text(json.dumps(messages), encoding="utf-8")
+    tools.write_text(json.dumps([{"type": "function", "function": {"name": "f"}}]), encoding="utf-8")
+    asked = [str(file), "--budget", "0.7", "--format", "json", "--model", str(tiny_folder), "--unit", "message"]
+    options = ["--keep-recent", "1", "--markers", "--keep-tags", "user", "--no-keep-system", "--tools", str(tools)]
+    status, out, err = run(capsys, *asked, *options)
+    assert status == 0, err
+    result = json.loads(out)
+    assert result["messages"][-1] == messages[-1]
+    assert result["omitted"]
+    plain = json.loads(run(capsys, *asked)[1])
+    assert plain["tokens"]["original"] < result["tokens"]["original"]
 
 
 @pytest.mark.parametrize("argv", [["--help"], ["compress", "--help"]])

@@ -133,7 +133,7 @@ def test_a_session_that_grew_says_what_one_made_at_once_says(compress_facts, tmp
 
 @pytest.mark.parametrize("options", [{"unit": "sentence"}, {"protect": ["user"]}])
 def test_facts_take_no_option_that_they_cannot_keep(compress_facts, options):
-    with pytest.raises(ReetError, match="neither `unit` nor `protect`"):
+    with pytest.raises(ReetError, match="none of `unit`, `protect`"):
         compress_facts({"messages": MESSAGES}, strategy="facts", **options)
 
 

@@ -36,7 +36,7 @@ FORMS = [
     CHAT,
     CHAT[1],
 ]
-KEYS = {"text", "messages", "pieces", "tokens", "entities", "facts", "receipt", "schema_version"}
+KEYS = {"text", "messages", "pieces", "tokens", "entities", "facts", "receipt", "omitted", "schema_version"}
 EMPTY = ["", " \n\t", [], {"context": ""}, {"context": []}, {"messages": []}, {"messages": [], "query": QUERY}]
 EMPTY += [
     [{"role": "assistant", "content": ""}],

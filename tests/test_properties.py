@@ -18,6 +18,7 @@ from reet_hf.conversation import parse_request
 from reet_hf.mentions import find_mentions
 from reet_hf.scoring.scorer import TokenScores
 
+BLANKS = ("[…]", '"…"')  # what stands for a text of which nothing is kept
 UNITS = ["word", "clause", "sentence", "message", "auto"]
 TEMPLATE = "{% for m in messages %}[SEP] {{ m['role'] }} : {{ m['content'] }} . {% endfor %}"
 
@@ -61,7 +62,7 @@ TEXT = st.one_of(
     st.sampled_from(
         ["```\ncode, code\n```\nAfter it. Done.", '{"a": 1}', "| a | b |\n| c | d |\nThen.", "\x00\x1c\x85"]
     ),
-)
+).filter(lambda text: not any(blank in text for blank in BLANKS))
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": 1}'}}
 
 
@@ -131,10 +132,10 @@ def visible(text: str) -> str:
 
 
 def written(content: Any) -> str:
-    """The text of a rendered message."""
+    """The text of a rendered message, nothing for one of which only the place was kept."""
     if isinstance(content, list):
         return "".join(part.get("text", "") for part in content)
-    return content or ""
+    return "" if content in BLANKS else content or ""
 
 
 def calls_and_results(messages: Any) -> list[Any]:

@@ -56,7 +56,17 @@ def test_a_result_is_the_same_after_json(record):
 
 def test_a_result_has_the_documented_keys_and_a_schema_version():
     data = FULL.to_dict()
-    assert set(data) == {"text", "messages", "pieces", "tokens", "entities", "facts", "receipt", "schema_version"}
+    assert set(data) == {
+        "text",
+        "messages",
+        "pieces",
+        "tokens",
+        "entities",
+        "facts",
+        "receipt",
+        "omitted",
+        "schema_version",
+    }
     assert set(data["tokens"]) == {"original", "compressed", "budget"}
     assert set(data["receipt"]) == {"kept", "in_ledger", "dropped"}
     assert set(data["pieces"][0]) == {"message", "start", "end", "importance"}

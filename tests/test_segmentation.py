@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import regex
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from reet_hf.conversation import Conversation, Message, parse_request
 from reet_hf.errors import ReetError
 from reet_hf.records import Unit
-from reet_hf.segmentation import MAX_SENTENCE, UNITS, sentences, units, words
+from reet_hf.segmentation import MAX_SENTENCE, UNITS, blocks, sentences, units, words
 
 FINE = ("word", "clause", "sentence")
 CODE = "```python\nx = 1  # a, b; c.\n\nprint(x)\n```"
@@ -176,6 +177,143 @@ def test_code_tables_and_json_are_never_cut(text, atom, kind, unit):
     assert atoms == [(atom, kind)]
 
 
+DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,3 +1,3 @@\n a = 1\n-b = 2\n+b = 3\n ```"
+LOG = "\n".join(
+    f"2024-03-0{i} 10:00:00,123 INFO api: request {i}\n  body: empty\n" + "java.io.IOException: no" * (i == 3)
+    for i in range(1, 7)
+)
+TRACE = (
+    'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    f()\n  File "b.py", line 7, in f\n'
+    "    raise KeyError\nKeyError"
+)
+JAVA = (
+    "java.lang.IllegalStateException: no\n\tat a.B.c(B.java:1)\n\tat a.B.d(B.java:2)\n"
+    "Caused by: x.Y: z\n\tat q.R.s(R.java:3)"
+)
+GO = "panic: oh no\n\ngoroutine 1 [running]:\nmain.main()\n\t/srv/main.go:12 +0x1d\nexit status 2"
+CSV = "name,price,kind,note\n" + "\n".join(f'tea {i},{i}.5,green,"a, b"' for i in range(6))
+OBJECT = json.dumps({"items": [{"id": i, "name": "n. m"} for i in range(20)]}, indent=1)
+STRUCTURED = {
+    "diff": (DIFF, "diff"),
+    "git diff": (f"diff --git a/x.py b/x.py\nindex 1..2 100644\n{DIFF}\n{DIFF}", "diff"),
+    "rename": ("diff --git a/x b/y\nsimilarity index 100%\nrename from x\nrename to y", "diff"),
+    "log": (LOG.strip(), "log"),
+    "syslog": ("\n".join(f"Mar  {i} 06:25:41 host sshd[{i}]: Accepted key" for i in range(1, 7)), "log"),
+    "access log": ("\n".join(f'10.0.0.{i} - - [10/Oct/2024:13:55:36 +0000] "GET /" 200' for i in range(5)), "log"),
+    "levels": ("\n".join(f"[{level}] step done" for level in ("INFO", "WARN", "INFO", "ERROR", "INFO")), "log"),
+    "python": (TRACE, "trace"),
+    "chained": (f"{TRACE}\n\nDuring handling of the above exception, another exception occurred:\n\n{TRACE}", "trace"),
+    "java": (JAVA, "trace"),
+    "go": (GO, "trace"),
+    "javascript": (
+        "TypeError: x is not a function\n    at f (/srv/a.js:1:2)\n    at node:internal/main:23:47",
+        "trace",
+    ),
+    "csv": (CSV, "table"),
+    "tsv": ("\n".join("a b\tc. d\te\tf" for _ in range(4)), "table"),
+    "json": (OBJECT, "json"),
+    "json lines": ("\n".join(json.dumps({"id": i, "text": "one. two"}) for i in range(9)), "json"),
+    "fence with a diff": (f"```diff\n{DIFF[:-5]}\n```", "code"),
+    "fence in a quote": ("> ```\n> a. b\n> ```", "code"),
+    "fence with loose lines in a list": ("```sh\npip install x\n   ```", "code"),
+    "fence after a tag": ("```py\na = 1\n\nb = 2\n```", "code"),
+    "table without outer bars": ("a | b\n--- | ---\nx. y | 2", "table"),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_text_is_found_between_prose(name):
+    atom, kind = STRUCTURED[name]
+    for before, after in (
+        ("", ""),
+        ("Look at this, please. It fails:\n", ""),
+        ("See below.\n\n", "\n\nWhy? Help me.\n"),
+    ):
+        if name == "fence with loose lines in a list":
+            before = f"{before}1. Install:\n\n   "
+        if name == "fence after a tag":
+            before, after = f"{before}<answer>\n", "\n</answer>" + after
+        text = before + atom + after
+        assert [(text[a:b], k) for a, b, k in blocks(text) if k != "text"] == [(atom, kind)]
+        shifted = [(a - 3, b - 3, k) for a, b, k in blocks("a.\n" + text, (3,))]
+        assert [block for block in shifted if block[2] != "text"] == [
+            block for block in blocks(text) if block[2] != "text"
+        ]
+
+
+PROSE = {
+    "chat": "Hi! Are you there?\nYes: I am, what is up?\nNot much... you?\nSame, same, same.\nok\nok\nbye",
+    "chat with times": "\n".join(f"[2024-03-05 10:0{i}:00] Caroline: Hey Mel, how are you, {i}?" for i in range(6)),
+    "chat with clocks": "\n".join(f"10:0{i}:21 <anna> did you see it? I, well, I did" for i in range(6)),
+    "exported chat": "\n".join(f"12/03/2024, 14:0{i} - Bob: see you at {i}, ok?" for i in range(6)),
+    "transcript": "\n".join(f"00:0{i}:12 so today we will talk about tea, and, well, more" for i in range(6)),
+    "subtitles": "\n\n".join(f"{i}\n00:00:0{i},000 --> 00:00:0{i},900\nIt was the best of times" for i in range(6)),
+    "diary": "\n".join(f"2024-03-0{i}: We went to the sea, and it rained." for i in range(1, 7)),
+    "contract": "\n\n".join(
+        f"{i}.{i + 1} The Supplier (as defined in Section {i}) shall, without limitation, deliver [the Goods];\n"
+        f"provided that: (a) the Buyer has paid, (b) no Error or Exception has been notified."
+        for i in range(1, 7)
+    ),
+    "notices": "WARNING: hot.\nThe oven is hot, and stays so, an hour.\nERROR in the bill? Call us.\nNever touch it.",
+    "story": '"Where?" she asked.\n"At the café (the old one)."\n"At the café?"\n"Yes."\n--- \nIt rained.\n+++\nEnd.',
+    "rhyme": "Row, row, row your boat\nGently down the stream\nMerrily, merrily, merrily, merrily\nLife is but a dream",
+    "addresses": "\n".join(f"Anna Smith, {i} Main Street, Springfield, Illinois" for i in range(6)),
+    "sources": "\n".join(f"[{i}] A. Author, B. Author. A title. 2024." for i in range(6)),
+    "outline": "# Plan\n\n- buy tea\n- [ ] call Bob\n- {later}\n\n---\n\n1. one\n2. two\n> a quote | with a bar\n",
+    "a word on diffs": "The line @@ -1,3 +1,3 @@ tells where.\n--- a\nthat is the old file,\n+++ b\nis the new one.",
+    "a word on errors": "ValueError: bad.\nAt home (late) I\n   at it (late).\nTraceback (most recent call last) is.",
+    "python literal": "[1] is a list.\n{'a': 1} is a dict,\n[x for x in y] too.\n{\"a\" is not closed\n[1, 2, 3\n"
+    + "x " * 150,
+    "manual": "\n".join(f":set name{i} =\t\t\tSet the option.\n\t\t\tIt is kept, as is, in a file." for i in range(6)),
+    "settings": "DEBUG = logging.DEBUG\nINFO = logging.INFO\nWARN = logging.WARN\nERROR = logging.ERROR",
+    "code words": "Use `a | b`, or ```c```, or ~~d~~, and | e.\nThen stop | there.",
+    "chinese": "他说：“好的，我们走吧，现在，马上。”\n她说：“不，等一下，再等，再等。”\n他等，等。\n完，了，吗，？",
+}
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_prose_is_text(name):
+    for text in (PROSE[name], PROSE[name].replace("\n", "\r\n"), f"Read this.\n\n{PROSE[name]}\n\nWhat now?"):
+        assert blocks(text) == [(0, len(text), "text")]
+
+
+def test_lines_that_repeat_are_a_log():
+    text = "connection lost\n" * 40 + "done"
+    assert blocks(text) == [(0, len(text), "log")]
+    assert blocks("Again.\n" * 5) == [(0, 35, "text")]
+
+
+HOSTILE = {
+    "fences": "```\n" * 20_000,
+    "backticks": "`" * 300_000,
+    "bars": "|" * 300_000 + "\n" + "|-" * 100_000,
+    "tables": "a|b\n-|-\n" * 10_000,
+    "quotes": (">" * 40 + "\n") * 1000,
+    "open brackets": "[\n" * 100_000,
+    "open objects": '{"a":\n' * 50_000,
+    "broken json": ("[" + "1," * 3000 + "\n") * 100,
+    "deep json": "[" * 10_000 + "]" * 10_000,
+    "hunks": "--- a\n+++ b\n@@ -1,99999 +1,99999 @@\n" * 10_000,
+    "frames": "    at x (\n" * 50_000,
+    "colons": "    at " + "x:1" * 300_000,
+    "errors": "a.b" * 200_000 + "Error\n  at x (y)\n  at x (y)",
+    "tracebacks": "Traceback (most recent call last):\n" * 30_000,
+    "goroutines": "goroutine 1 [\n" * 50_000,
+    "clocks": "10:00:00 " * 100_000 + "\n10:00:00 a" * 20_000,
+    "commas": (',"' * 1000 + "\n") * 500,
+    "spaces": " " * 1_000_000 + "\n" + "  \n" * 100_000,
+    "breaks": "\r\n\r\n\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_takes_seconds(name):
+    began = time.perf_counter()
+    found = blocks(HOSTILE[name])
+    assert time.perf_counter() - began < 15
+    assert all(a < b for a, b, _ in found) and [a for a, _, _ in found] == sorted(a for a, _, _ in found)
+
+
 def test_two_code_blocks_are_two_units():
     text = "```\na\n```\n```\nb\n```"
     assert slices(text, "word") == ["```\na\n```", "```\nb\n```"]
@@ -219,17 +357,22 @@ def test_clauses_are_parts_of_sentences():
             assert sum(sentence.span.contains(clause.span) for sentence in whole) == 1
 
 
-def test_tool_calls_and_their_results_are_one_group_for_every_unit():
+def test_a_tool_call_and_its_results_are_one_group_of_messages_and_whole_while_short():
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "user", "content": "Look it up. Please."},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "c1", "content": "Sunny. 21 degrees."},
     ]
+    conversation = parse_request(messages).conversation
+    assert conversation.homes == (0, 1, 1)
     for unit in UNITS:
-        found = units(parse_request(messages).conversation, unit)
-        assert [(u.message, u.kind) for u in found if u.group is not None] == [(1, "tool"), (2, "tool")]
-        assert len({u.group for u in found if u.message > 0}) == 1
+        (call_unit, *result) = [u for u in units(conversation, unit) if u.message > 0]
+        assert (call_unit.message, call_unit.start, call_unit.end) == (1, 0, 0)
+        assert [(u.message, u.kind, u.start, u.end) for u in result] == [(2, "tool", 0, 18)]
+        assert (call_unit.group is not None and call_unit.group == result[0].group) == (unit == "message")
+    long = [*messages[:2], {**messages[2], "content": "Sunny. 21 degrees. " * 20}]
+    assert len([u for u in units(parse_request(long).conversation, "word") if u.kind == "tool"]) == 40
 
 
 @pytest.mark.parametrize("unit", UNITS)

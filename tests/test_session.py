@@ -225,10 +225,58 @@ def test_a_folder_without_a_session_is_named(compress, tmp_path):
 
 def test_a_session_of_another_schema_is_refused(compress, tmp_path):
     at_once(compress).save(tmp_path)
-    record = json.loads((tmp_path / "session.json").read_text(encoding="utf-8"))
-    (tmp_path / "session.json").write_text(json.dumps({**record, "schema_version": 99}), encoding="utf-8")
-    with pytest.raises(ReetError, match="schema_version 99"):
-        Session.load(tmp_path, compress)
+    (tmp_path / "session.jsonl").unlink()
+    (tmp_path / "session.json").write_text(json.dumps({"schema_version": 99}), encoding="utf-8")
+    for read in (Session.load, Session.open):
+        with pytest.raises(ReetError, match="schema_version 99"):
+            read(tmp_path, compress)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_a_session_in_a_folder_gives_the_same_results_whenever_it_is_opened(compress, tmp_path, options):
+    for number in range(0, len(CHAT), 2):
+        with Session.open(tmp_path, compress) as opened:
+            opened.append(CHAT[number : number + 2])
+    with Session.open(tmp_path, compress) as opened:
+        assert json.dumps(opened.restore()) == json.dumps(CHAT)
+        query = options.get("query")
+        rest = {name: value for name, value in options.items() if name != "query"}
+        assert_same(opened.compress(query=query, **rest), compress({"messages": CHAT, "query": query}, **rest))
+
+
+def test_an_encoder_that_fails_leaves_the_folder_unchanged(compress, tmp_path, monkeypatch):
+    with Session.open(tmp_path, compress) as session:
+        session.append(CHAT[:3])
+        before = (tmp_path / "session.jsonl").read_bytes()
+
+        def fail(*args):
+            raise MemoryError
+
+        with monkeypatch.context() as patched:
+            patched.setattr("reet_hf.scoring.scorer.ReetScorer._read", fail)
+            with pytest.raises(MemoryError):
+                session.append(CHAT[3:])
+        assert (tmp_path / "session.jsonl").read_bytes() == before
+        session.append(CHAT[3:])
+        expected = at_once(compress).compress(budget=0.5)
+        assert_same(session.compress(budget=0.5), expected)
+    assert_same(Session.load(tmp_path, compress).compress(budget=0.5), expected)
+
+
+def test_a_session_that_cannot_be_encoded_opens_later(compress, tmp_path, monkeypatch):
+    with Session.open(tmp_path, compress) as session:
+        session.append(CHAT)
+
+    def fail(*args):
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reet_hf.scoring.scorer.ReetScorer._read", fail)
+        patched.setattr("reet_hf.journal.read_states", lambda *args: None)
+        with pytest.raises(MemoryError):
+            Session.open(tmp_path, compress)
+    with Session.open(tmp_path, compress) as session:
+        assert session.restore() == CHAT
 
 
 def test_a_question_that_fails_leaves_no_trace_in_what_is_saved(compress, tmp_path):

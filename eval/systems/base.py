@@ -133,7 +133,8 @@ class ScoringSystem(System):
         return [self._select(opened, query, history, self._options(budget)) for budget in budgets]
 
     def _options(self, budget: float | int) -> Options:
-        return self.compressor.options(budget=budget, unit=self.unit, strategy=self.strategy)
+        # questions are asked of the whole history, so its last turn has no claim of its own
+        return self.compressor.options(budget=budget, unit=self.unit, strategy=self.strategy, keep_recent=0)
 
     def _select(self, opened: State, query: str | None, history: Sequence[Turn], options: Options) -> Kept:
         scored, start = self.scorer.found is not None, time.perf_counter()

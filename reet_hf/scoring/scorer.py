@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -15,8 +17,11 @@ from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..records import Turn
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
+from .rows import GrowingTensor
 
-BATCH_TOKENS = 4096  # tokens that go through the encoder together
+BATCH_TOKENS = {"cpu": 1024}  # tokens that go through the encoder together: more are no faster there, and take room
+DEVICE_BATCH_TOKENS = 4096  # on any other device
+CACHED = ("states", "keys", "prior")  # the fields of `TokenIndex`
 
 
 @dataclass(frozen=True)
@@ -49,29 +54,6 @@ class Scorer(Protocol):
 
     def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> Any:
         """The state that was saved as `arrays`."""
-
-
-class GrowingTensor:
-    """Rows that are appended and replaced at the end without copying what stands before."""
-
-    def __init__(self, *shape: int, dtype: torch.dtype, device: torch.device) -> None:
-        self._data = torch.empty(0, *shape, dtype=dtype, device=device)
-        self._rows = 0
-
-    def write(self, start: int, rows: torch.Tensor) -> None:
-        """Replace everything from row `start` on by `rows`."""
-        end = start + len(rows)
-        if end > len(self._data):
-            larger = self._data.new_empty(max(end, int(1.5 * len(self._data))), *self._data.shape[1:])
-            larger[:start] = self._data[:start]
-            self._data = larger
-        self._data[start:end] = rows
-        self._rows = end
-
-    @property
-    def rows(self) -> torch.Tensor:
-        """All rows, as a view."""
-        return self._data[: self._rows]
 
 
 @dataclass
@@ -108,12 +90,13 @@ class ScorerState:
     @property
     def index(self) -> TokenIndex:
         """The cached rows as the head takes them."""
-        return TokenIndex(self.states.rows, self.keys.rows, self.prior.rows)
+        return TokenIndex(*(cast(torch.Tensor, getattr(self, name).read) for name in CACHED))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as arrays that can be saved; states are float32."""
+        """Everything as arrays that can be saved; states are float32, or float16 where they are kept so."""
         table = {f"table.{name}": getattr(self.table, name) for name in TokenTable.__dataclass_fields__}
-        cached = {name: getattr(self, name).rows.float().cpu().numpy() for name in ("states", "keys", "prior")}
+        kept = {name: getattr(self, name).rows.cpu() for name in CACHED}
+        cached = {n: (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy() for n, rows in kept.items()}
         counts = {"closed": np.array([self.closed]), "messages": np.array([self.messages])}
         return {**table, **cached, **counts}
 
@@ -134,6 +117,16 @@ class ReetScorer:
         self._before, self._after = special_frame(tokenizer)
         self._capacity = model.config.window_tokens - len(self._before) - len(self._after)
 
+    @cached_property
+    def revision(self) -> str:
+        """Hex digits that tell apart models and tokenizers: of configuration, vocabulary and some of each weight."""
+        told = sha256(self.config.to_json_string().encode())
+        told.update(f"{self.model.dtype} {type(self.tokenizer).__name__} {len(self.tokenizer)}".encode())
+        for name, weights in sorted(self.model.state_dict().items()):
+            some = weights.detach().flatten()[:: max(1, weights.numel() // 64)].float().cpu().numpy()
+            told.update(f"{name} {tuple(weights.shape)}".encode() + some.tobytes())
+        return told.hexdigest()[:16]
+
     @property
     def config(self) -> Any:
         """The model's configuration."""
@@ -147,8 +140,8 @@ class ReetScorer:
             ages=np.zeros(0, dtype=np.int64),
             messages=0,
             closed=0,
-            states=GrowingTensor(self.config.width if late else 0, **options),
-            keys=GrowingTensor(self.config.token_dim if late else 0, **options),
+            states=GrowingTensor(self.config.width if late else 0, may_halve=True, **options),
+            keys=GrowingTensor(self.config.token_dim if late else 0, may_halve=True, **options),
             prior=GrowingTensor(**options),
         )
 
@@ -158,9 +151,9 @@ class ReetScorer:
         state.table = TokenTable(*(arrays[f"table.{name}"] for name in TokenTable.__dataclass_fields__))
         state.closed, state.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
         state.ages = np.array(conversation.ages(), dtype=np.int64)
-        for name in ("states", "keys", "prior"):
+        for name in CACHED:
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
-            getattr(state, name).write(0, rows.to(self.model.device, self.model.dtype))
+            getattr(state, name).write(0, rows.to(self.model.device))
         state.count_words()
         return state
 
@@ -183,18 +176,23 @@ class ReetScorer:
         """Read the windows of `table` that are not final; the state changes only when all of them were read."""
         windows = plan_windows(table.units, self._capacity, state.closed)
         total = table.ids.size - state.closed
-        read: list[TokenIndex] = []
+        cached: list[GrowingTensor] = [getattr(state, name) for name in CACHED]
+        for rows in cached:
+            rows.reserve(table.ids.size)
         with tqdm(total=total, desc="encoding", unit="tok", disable=not self.progress or len(windows) < 32) as bar:
             for batch in self._batches(windows):
-                read.append(self.model.index(self._read(table.ids, batch)))
+                read = self.model.index(self._read(table.ids, batch))
+                for name, rows in zip(CACHED, cached, strict=True):
+                    rows.stage(batch[0][0], getattr(read, name))
                 bar.update(batch[-1][1] - batch[0][0])
-        for name in ("states", "keys", "prior"):
-            getattr(state, name).write(state.closed, torch.cat([getattr(index, name) for index in read]))
+        for rows in cached:
+            rows.publish(table.ids.size)
         state.closed = windows[-1][0]
 
     def _batches(self, windows: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
         """Windows of about `BATCH_TOKENS` tokens together."""
-        size = -(-BATCH_TOKENS // self.config.window_tokens)
+        tokens = BATCH_TOKENS.get(self.model.device.type, DEVICE_BATCH_TOKENS)
+        size = -(-tokens // self.config.window_tokens)
         return (windows[first : first + size] for first in range(0, len(windows), size))
 
     def _read(
@@ -262,6 +260,19 @@ class ReetScorer:
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+
+
+def loudest(found: Sequence[TokenScores]) -> TokenScores:
+    """Of several scores of the same spans the highest each."""
+    first, *others = found
+    if not others:
+        return first
+    chances = [scores.chances for scores in found if scores.chances is not None]
+    return replace(
+        first,
+        importance=np.maximum.reduce([scores.importance for scores in found]),
+        chances=np.maximum.reduce(chances) if chances else None,
+    )
 
 
 def chance(logits: np.ndarray, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:

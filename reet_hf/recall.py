@@ -1,0 +1,438 @@
+"""What was left out, brought back: by the id that stood in its place, or by what is asked of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from .budget import resolve_counter, resolve_limit
+from .conversation import Conversation, Message, parse_query
+from .errors import ReetError
+from .records import Span, Turn
+from .rendering import joint, render_messages, render_text
+
+TOOL = "recall_context"
+OPTIONS = {"tokenizer", "unit", "threshold"}
+LOOKS_LIKE_ID = re.compile(r"[0-9a-f]{6,12}")
+_ID_IN_TEXT = re.compile(r"(?<![0-9a-z])[0-9a-f]{6,}(?![0-9a-z])")
+
+
+@dataclass(frozen=True)
+class RecallLimits:
+    """How much a model may recall before it has to answer; all are counted from the last message of the user.
+
+    Attributes:
+        recalls: Calls of the tool.
+        tokens: Tokens of everything recalled.
+        budget: Tokens of one recall that names no budget.
+    """
+
+    recalls: int = 5
+    tokens: int = 4000
+    budget: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ReetError(f"`{name}` must be an integer of at least 1, got {value!r}.")
+
+
+@dataclass
+class RecallGuard:
+    """What a model has recalled since the user's last message; keeps it from going round in circles.
+
+    Attributes:
+        limits: How much it may recall.
+        recalls: Calls so far, those that brought nothing back too.
+        tokens: Tokens that they brought back.
+        seen: Ids and questions that brought something back, since any other message than those of the recalls.
+        own: Ids of the model's calls of the tool.
+    """
+
+    limits: RecallLimits = field(default_factory=RecallLimits)
+    recalls: int = 0
+    tokens: int = 0
+    seen: list[str] = field(default_factory=list)
+    own: list[str] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        """Tokens that may still be brought back."""
+        return max(self.limits.tokens - self.tokens, 0)
+
+    def refusal(self, key: str) -> str | None:
+        """What to tell the model in place of the text that `key` (an id or a question) asks for; `None`: nothing."""
+        if self.recalls >= self.limits.recalls or not self.left:
+            return (
+                f"You have recalled {self.recalls} times and {self.tokens} tokens since the user's last message, which "
+                "is all there is for one turn. Answer now with what is there."
+            )
+        if key in self.seen:
+            return "This was already recalled above, and nothing was said since. Use that text."
+        return None
+
+    def recalled(self, key: str, tokens: int, found: bool) -> None:
+        """Count a call that brought back so many tokens."""
+        self.recalls += 1
+        self.tokens += tokens
+        if found:
+            self.seen.append(key)
+
+    def appended(self, messages: Iterable[Message]) -> None:
+        """Take note of new messages: a user's sets everything back, after any other the same may be asked again."""
+        for message in messages:
+            if message.role == "user":
+                self.recalls, self.tokens, self.seen, self.own = 0, 0, [], []
+            elif _is_recall(message):
+                self.own.extend(message.calls)
+            elif message.answers not in self.own:
+                self.seen = []
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was counted, as plain JSON types; not the limits."""
+        return {name: value for name, value in asdict(self).items() if name != "limits"}
+
+
+def _is_recall(message: Message) -> bool:
+    """Whether a message calls the tool, and no other."""
+    calls = message.raw.get("tool_calls") or ()
+    return bool(calls) and all(call.get("function", {}).get("name") == TOOL for call in calls)
+
+
+def recall_tool() -> dict[str, Any]:
+    """The definition of the tool `recall_context` in OpenAI's format; `Session.answer_recall` executes its calls."""
+    properties = {
+        "id": {
+            "type": "string",
+            "description": (
+                "The id in a marker, such as 7f3a1c in [… 412 tokens, id 7f3a1c]. Brings back what stood there."
+            ),
+        },
+        "query": {
+            "type": "string",
+            "description": (
+                "Without an id: what you need to know, as a full question with the names, dates or numbers in it. "
+                "Brings back the parts that were left out and answer it."
+            ),
+        },
+        "budget": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "The most tokens to bring back. Leave it out unless you need more or less than usual.",
+        },
+    }
+    description = (
+        "Reads parts of this conversation that were left out to save room, word for word. Call it when the answer "
+        "depends on something that a marker stands for or that you remember only in part, with an id or a query. "
+        "Do not call it for what you can read already, and do not ask for the same thing twice."
+    )
+    parameters = {"type": "object", "properties": properties, "additionalProperties": False}
+    return {"type": "function", "function": {"name": TOOL, "description": description, "parameters": parameters}}
+
+
+@dataclass(frozen=True)
+class RecallCall:
+    """What a call of the tool asks for: `id` or `query`, and tokens, if it says how many."""
+
+    id: str = ""
+    query: str = ""
+    budget: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The same for calls that ask for the same."""
+        return self.id or " ".join(self.query.casefold().split())
+
+
+def parse_call(arguments: Any) -> RecallCall | str:
+    """The call that a model wrote, or what to tell it if that cannot be read; raises nothing."""
+    if isinstance(arguments, (str, bytes)):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return 'The arguments are no JSON. Write {"id": "..."} or {"query": "..."}.'
+    if not isinstance(arguments, Mapping):
+        return 'The arguments must be an object. Write {"id": "..."} or {"query": "..."}.'
+    said = {name: arguments.get(name) for name in ("id", "query")}
+    for name, value in said.items():
+        if value is not None and not isinstance(value, str):
+            return f"`{name}` must be a string, in double quotes."
+        if value and not value.isascii() and value.encode("utf-8", "replace").decode("utf-8") != value:
+            return f"`{name}` has characters that are no valid text. Write it again."
+    budget = arguments.get("budget")
+    if isinstance(budget, str) and budget.strip().isdecimal():
+        budget = int(budget[:9])
+    if isinstance(budget, float) and budget.is_integer():
+        budget = int(budget)
+    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 1):
+        return "`budget` must be a whole number of tokens, at least 1. Leave it out for the usual amount."
+    name, query = ((said[key] or "").strip() for key in ("id", "query"))
+    found = _ID_IN_TEXT.findall(name.lower())
+    if not name and not query:
+        return "Say what to bring back: `id` of a marker, or `query`, a question."
+    return RecallCall(found[-1] if found else name, query, budget)
+
+
+@dataclass
+class Omitted:
+    """What results have left out, by id.
+
+    Attributes:
+        places: Spans of each id. Two places that happen to have one id share it: it then stands for both.
+        last: Ids of what the last result left out.
+    """
+
+    places: dict[str, tuple[Span, ...]] = field(default_factory=dict)
+    last: tuple[str, ...] = ()
+
+    def entry(self, omissions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+        """What `add` needs to know of a result, as plain JSON types: places of new ids, and names of known ones."""
+        fresh: dict[str, list[int]] = {}
+        known: list[str] = []
+        for omission in omissions:
+            spans = tuple(Span(int(s["message"]), int(s["start"]), int(s["end"])) for s in omission["spans"])
+            if set(spans) <= set(self.places.get(omission["id"], ())):
+                known.append(omission["id"])
+            else:
+                flat = [number for span in spans for number in (span.message, span.start, span.end)]
+                fresh.setdefault(omission["id"], []).extend(flat)
+        return {name: value for name, value in (("omitted", fresh), ("again", known)) if value}
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Register what `entry` wrote, as the last result."""
+        fresh: Mapping[str, Sequence[int]] = entry.get("omitted", {})
+        for name, flat in fresh.items():
+            spans = [Span(*flat[first : first + 3]) for first in range(0, len(flat), 3)]
+            self.places[name] = merged((*self.places.get(name, ()), *spans))
+        self.last = (*fresh, *entry.get("again", ()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON types; `from_dict` reads it."""
+        flat = {name: [n for s in spans for n in (s.message, s.start, s.end)] for name, spans in self.places.items()}
+        return {"omitted": flat, "last": list(self.last)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Omitted:
+        """What `to_dict` wrote."""
+        made = cls()
+        made.add({"omitted": data["omitted"]})
+        made.last = tuple(data["last"])
+        return made
+
+    def find(self, what: Any) -> list[Span] | None:
+        """The places that an id or a list of ids stands for; `None` if `what` is a question.
+
+        Raises:
+            ReetError: If an id is not known, or `what` is neither.
+        """
+        if isinstance(what, str):
+            if what in self.places:
+                return list(self.places[what])
+            if LOOKS_LIKE_ID.fullmatch(what):
+                raise self._unknown(what)
+            return None
+        if not isinstance(what, Sequence) or isinstance(what, bytes) or not what:
+            raise ReetError(
+                f"`what` must be an id, a list of ids or a question, got {what!r:.200}; name what you need."
+            )
+        for name in what:
+            if not isinstance(name, str) or name not in self.places:
+                raise self._unknown(name)
+        return [span for name in what for span in self.places[name]]
+
+    def _unknown(self, name: Any) -> ReetError:
+        return ReetError(
+            f"`what` names the id {name!r:.80}, which is none of the {len(self.places)} ids that this session's "
+            "results have; take one of out['omitted'] or of a marker, or ask in words."
+        )
+
+    def dropped(self) -> list[Span]:
+        """What the last result left out."""
+        return [span for name in self.last for span in self.places[name]]
+
+
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans in order, those that overlap as one; an empty one only where nothing else of its message is there."""
+    found: list[Span] = []
+    for number, own in groupby(sorted(set(spans)), key=lambda span: span.message):
+        several = list(own)
+        for span in [span for span in several if span.end > span.start] or several[:1]:
+            if found and found[-1].message == number and span.start < found[-1].end:
+                found[-1] = Span(number, found[-1].start, max(found[-1].end, span.end))
+            else:
+                found.append(span)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A slice of the original conversation, and where it stands in an excerpt; an empty slice stands for tool calls."""
+
+    span: Span
+    message: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Parts of a conversation as a conversation of their own, a message for each that they come from.
+
+    Its messages have the labels of the original ones and no other role than the assistant's, so that each part can be
+    kept or dropped by itself.
+    """
+
+    conversation: Conversation
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, conversation: Conversation, spans: Sequence[Span]) -> Excerpt:
+        """The excerpt of `merged` spans."""
+        messages: list[Message] = []
+        parts: list[Part] = []
+        for number, own in groupby(spans, key=lambda span: span.message):
+            original = conversation.messages[number]
+            text, last = "", None
+            for span in own:
+                if last is not None and span.start > last:
+                    text += joint(original.text[last : span.start])
+                slice_ = original.text[span.start : span.end]
+                if slice_:
+                    parts.append(Part(span, len(messages), len(text), len(text) + len(slice_)))
+                text, last = text + slice_, span.end
+            calls = _calls_text(original)
+            if calls:
+                text = f"{text} {calls}" if text else calls
+                parts.append(Part(Span(number, 0, 0), len(messages), len(text) - len(calls), len(text)))
+            role = "assistant" if original.label else "document"
+            messages.append(Message(role, text, original.label, raw={"role": role, "content": text}))
+        return cls(Conversation(tuple(messages), "context"), tuple(parts))
+
+    def project(self, scores: Any) -> Any:
+        """Scores of the whole conversation (a `TokenScores`) as scores of the excerpt."""
+        rows: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
+        places: list[np.ndarray] = [np.zeros((3, 0), dtype=np.int64)]
+        ends = [part.span.end for part in self.parts]
+        scale = int(max([scores.ends.max(initial=0), *ends])) + 1
+        firsts, lasts = scores.messages * scale + scores.starts, scores.messages * scale + scores.ends
+        for part in self.parts:
+            span = part.span
+            low = int(np.searchsorted(lasts, span.message * scale + span.start, side="right"))
+            high = int(np.searchsorted(firsts, span.message * scale + span.end, side="left"))
+            own = np.arange(low, max(high, low))
+            shift = part.start - span.start
+            starts = np.maximum(scores.starts[own], span.start) + shift
+            stops = np.minimum(scores.ends[own], span.end) + shift
+            rows.append(own)
+            places.append(np.stack((np.full(len(own), part.message), starts, stops)))
+        chosen = np.concatenate(rows)
+        messages, starts, stops = np.concatenate(places, axis=1)
+        values = {
+            name: None if getattr(scores, name) is None else getattr(scores, name)[chosen]
+            for name in ("importance", "chances", "prior")
+        }
+        return replace(scores, messages=messages, starts=starts, ends=stops, **values)
+
+    def original(self, spans: Iterable[Any]) -> tuple[Span, ...]:
+        """Places of the excerpt as places of the original conversation."""
+        found = []
+        for place in spans:
+            for part in self.parts:
+                start, end = max(part.start, place.start), min(part.end, place.end)
+                if part.message == place.message and start < end:
+                    shift = part.span.start - part.start
+                    is_call = part.span.end == part.span.start
+                    found.append(part.span if is_call else Span(part.span.message, start + shift, end + shift))
+        return merged(found)
+
+
+def _calls_text(message: Message) -> str:
+    """A message's tool calls as `render_text` shows them."""
+    return render_text(Conversation((replace(message, role="document"),)), [Span(0, 0, 0)])
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A scorer of one excerpt that asks the scorer of the whole conversation, which is encoded already."""
+
+    scorer: Any
+    scored: Any
+    excerpt: Excerpt
+
+    def encode(self, conversation: Conversation, state: Any = None) -> Any:
+        return self
+
+    def score(self, state: Any, query: str | None, history: Sequence[Turn]) -> Any:
+        return self.excerpt.project(self.scorer.score(self.scored, query, history))
+
+
+def recalled(
+    compressor: Any,
+    state: Any,
+    spans: Iterable[Span],
+    query: str | None,
+    history: Sequence[Turn],
+    budget: float | int | None,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Parts of an encoded conversation: all of them if they fit, else those that `query` is likely to need.
+
+    Args:
+        compressor: A `Compressor`.
+        state: Its state of the conversation.
+        spans: The parts.
+        query: What they are wanted for, if that is known.
+        history: Earlier turns.
+        budget: Tokens of the text, or a share of those of all parts; without one, all of them.
+        options: `tokenizer`, `unit` and `threshold`, as for a compression.
+
+    Returns:
+        `text`: the parts as text, a line a message, after the speaker's label. `messages`: the same as messages, with
+        all fields of those that they come from; no conversation to be sent, as a tool result may stand without its
+        call. `pieces`: `message`, `start` and `end` of each. `tokens`: of `text`, as for a compression; `original`
+        counts all parts.
+
+    Raises:
+        ReetError: If the budget or an option cannot be honoured.
+        TypeError: For another option.
+    """
+    conversation: Conversation = state.conversation
+    if unknown := sorted(set(options) - OPTIONS):
+        raise TypeError(f"Recalling has no option {', '.join(map(repr, unknown))}; its options are {sorted(OPTIONS)}.")
+    parts = merged(spans)
+    counter = resolve_counter(options.get("tokenizer"), compressor.counter)
+    text = render_text(conversation, parts)
+    original = tokens = counter.count(text) if parts else 0
+    limit = original if budget is None else resolve_limit(budget, original)
+    if original > limit or options.get("threshold") is not None:
+        excerpt = Excerpt.of(conversation, parts)
+        within = copy.copy(compressor)
+        within.scorer, within.extractor = _Scored(compressor.scorer, state.scored, excerpt), None
+        own = {**options, "budget": max(limit, 1), "keep_recent": 0}  # an excerpt has no turns
+        made = within.compress_turn(within.encode(excerpt.conversation), query, tuple(history), **own)
+        text, tokens, parts = made.text, made.tokens.compressed, excerpt.original(made.pieces)
+    return {
+        "text": text,
+        "messages": render_messages(conversation, parts),
+        "pieces": [{"message": span.message, "start": span.start, "end": span.end} for span in parts],
+        "tokens": {"original": original, "compressed": tokens, "budget": limit},
+    }
+
+
+def checked_question(what: str) -> str:
+    """A question to recall by.
+
+    Raises:
+        ReetError: If it is blank.
+    """
+    query = parse_query(what)
+    if query is None:
+        raise ReetError("`what` must say what to bring back, got a blank text; give an id or a question.")
+    return query
