@@ -119,6 +119,7 @@ def case_of(seed: int, bundled: bool) -> Case:
         _tag(messages, rng)
     if kind != "words" and rng.random() < 0.05:
         drawn["threshold"] = rng.choice([0.0, 0.2, 0.9])
+    drawn["ask_last"] = Random(f"ask {seed}").choice([None, None, None, True, False])
     options.update({name: value for name, value in drawn.items() if name in OFFERED and value is not None})
     counter = rng.choices(list(COUNTERS), list(COUNTERS.values()))[0]
     if counter == "closed template" and not _renders(messages):

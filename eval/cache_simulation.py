@@ -360,9 +360,9 @@ def simulate(run: AgentRun, systems: Mapping[str, System], prompts: Prompts) -> 
     return tallies
 
 
-def systems_of(prompts: Prompts, scorer: Scorer, said: argparse.Namespace) -> dict[str, System]:
+def systems_of(prompts: Prompts, scorer: Scorer, limit: int, said: argparse.Namespace) -> dict[str, System]:
     """The systems that are compared, all with the same budget."""
-    limit, counter = said.budget, prompts.counter
+    counter = prompts.counter
     readers = [Reader(Compressor(Memo(scorer), counter)) for _ in range(2)]
     stable = {"rebase_to": said.rebase_to, "asks": said.asks}
     return {
@@ -376,17 +376,18 @@ def systems_of(prompts: Prompts, scorer: Scorer, said: argparse.Namespace) -> di
 
 
 def measure(said: argparse.Namespace) -> dict[str, Any]:
-    """The figures of all systems over the runs of all seeds."""
+    """The figures of all systems by budget, over the runs of all seeds."""
     own = load_scorer(said.model)
-    sums: dict[str, Tally] = defaultdict(Tally)
+    sums: dict[int, dict[str, Tally]] = {limit: defaultdict(Tally) for limit in said.budgets}
     sizes = []
     for seed in said.seeds:
         prompts = Prompts(own.tokenizer)
         run = agent_run(seed, said.turns)
         sizes.append(prompts.count(run.messages))
-        for name, tally in simulate(run, systems_of(prompts, own, said), prompts).items():
-            sums[name] += tally
-    first = next(iter(sums.values()))
+        for limit, tallies in sums.items():
+            for name, tally in simulate(run, systems_of(prompts, own, limit, said), prompts).items():
+                tallies[name] += tally
+    first = sums[said.budgets[0]]["no compression"]
     return {
         "model": said.model,
         "revision": revision(bundled_model(said.model)),
@@ -396,10 +397,12 @@ def measure(said: argparse.Namespace) -> dict[str, Any]:
         "history_tokens": sizes,
         "requests": first.requests,
         "identifiers": first.needed,
-        "budget": said.budget,
         "cache": {"block": BLOCK, "least": LEAST, "factor": said.factor},
         "stable_prefix": {name: getattr(said, name) for name in ("rebase_to", "asks", "recall")},
-        "systems": {name: tally.record(said.factor) for name, tally in sums.items()},
+        "budgets": {
+            str(limit): {name: tally.record(said.factor) for name, tally in tallies.items()}
+            for limit, tallies in sums.items()
+        },
         "notes": {
             "no compression": f"prompts of up to {first.longest} tokens, far beyond the budget of the others",
             "summary at the limit": "the summary is made of the most central sentences (LexRank), not by a model",
@@ -412,17 +415,21 @@ def measure(said: argparse.Namespace) -> dict[str, Any]:
 def page(record: Mapping[str, Any]) -> str:
     """A Markdown table of the figures."""
     names = ("cache_hit_share", "survival", "billed_tokens", "prompt_tokens", "rebases")
-    rows = [[system, *(str(own[name]) for name in names)] for system, own in record["systems"].items()]
-    return table(["system", *(name.replace("_", " ") for name in names)], rows)
+    rows = [
+        [limit, system, *(str(own[name]) for name in names)]
+        for limit, systems in record["budgets"].items()
+        for system, own in systems.items()
+    ]
+    return table(["budget", "system", *(name.replace("_", " ") for name in names)], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Simulate, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default=DEFAULT_MODEL, help="Hub id or folder")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="one run each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="one run each")
     parser.add_argument("--turns", type=int, default=200, help="messages of the user in a run")
-    parser.add_argument("--budget", type=int, default=8000, help="tokens of a prompt")
+    parser.add_argument("--budgets", type=int, nargs="+", default=[8000, 16000], help="tokens of a prompt")
     parser.add_argument("--factor", type=float, default=0.1, help="price of a cached token")
     parser.add_argument("--rebase_to", type=float, default=REBASE_TO, help="share of the budget after a re-base")
     parser.add_argument("--asks", action="store_true", help="a re-base is for the last message of the user")

@@ -19,6 +19,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from eval import ablations, calibration, extraction, ledger, plots
+from eval.agents import page as agents
 from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
 from eval.learned import training_rows
@@ -31,6 +32,7 @@ from reet_hf.hub import cards
 LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
 EXTRACTION = "Mentions, facts and links that are found (exact spans whatever their type, unless said otherwise)"
 LEDGER = "What text and ledger keep together"
+AGENTS = "Agents: valid messages, what the next call needs, sessions on disk"
 CHANCES = "Expected calibration error of the chances that sentences are needed, in 15 bins"
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,6 +76,7 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
         (CHANCES, calibration.page(root / FOLDER.relative_to(ROOT) / "calibration")),
         (EXTRACTION, extraction.page(root / FOLDER.relative_to(ROOT) / "extraction")),
         (LEDGER, ledger.page(root / FOLDER.relative_to(ROOT) / "ledger")),
+        (AGENTS, agents.page(root / FOLDER.relative_to(ROOT) / "agent")),
         (LATENCY, latency(quick, TASK, REGIME, BUDGET)),
         (TRAINED, table(*training_rows(root))),
     ]

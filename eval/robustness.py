@@ -234,7 +234,7 @@ def message_cases(chance: random.Random) -> Iterator[Case]:
 
 def deep_cases(chance: random.Random) -> Iterator[Case]:
     """Nesting, as JSON text and as Python values, some of it endless."""
-    depth = chance.choice([10, 90, 200, 5_000, 100_000])
+    depth = chance.choice([10, 90, 200, 5_000, 30_000])
     opened = chance.choice(["[", '{"a":'])
     text = opened * depth + "1" + ("]" if opened == "[" else "}") * chance.choice([depth, depth - 1])
     yield Case([{"role": "user", "content": text}], {"budget": 0.5}, True)

@@ -265,7 +265,8 @@ class Compressor:
             tokens = TokenCounts(asked.original, 0, asked.limit)
             return self._as_facts(asked.view, query, asked.scores, tokens, options.threshold)
         if asked.everything:
-            return self._result(asked, _everything(state.conversation))
+            kept = [unit.span for unit in measured(state, asked.view.counts, asked.unit)]
+            return self._result(asked, _everything(state.conversation), asked.view.framed(kept))
         return self._result(asked, self._chosen(asked))
 
     def _asked(self, state: State, query: str | None, history: Sequence[Turn], options: Options) -> _Asked:
@@ -277,19 +278,11 @@ class Compressor:
         everything = options.threshold is None and isinstance(options.budget, float) and options.budget == 1.0
         if everything:
             limit = max(limit, view.tokens(whole(state.conversation)))
-        if view.tool_tokens > limit:
-            raise ReetError(
-                f"`budget` allows {limit} tokens, but the definitions in `tools` alone need {view.tool_tokens}; raise "
-                f"`budget` to at least {view.tool_tokens} tokens or pass fewer tools.",
-                floor=view.tool_tokens,
-            )
         scores = self._scores(state, query, history, options.ask_last)
         unit = self._unit(state, counts, options.unit, query, limit, scores)
         return _Asked(view, options, scores, unit, original, limit, everything)
 
-    def _scores(
-        self, state: State, query: str | None, history: Sequence[Turn], ask_last: bool | None
-    ) -> TokenScores:
+    def _scores(self, state: State, query: str | None, history: Sequence[Turn], ask_last: bool | None) -> TokenScores:
         """Scores for a query, for what the user asked last, or for any question."""
         parts = requests(state.conversation, ask_last) if query is None else []
         if not parts:
@@ -322,7 +315,8 @@ class Compressor:
         )
         return view.framed(spans)
 
-    def _result(self, asked: _Asked, spans: list[Span]) -> Compressed:
+    def _result(self, asked: _Asked, spans: list[Span], parts: list[Span] | None = None) -> Compressed:
+        """The result for framed spans; its pieces are `parts` of them, if these are given."""
         view, state, conversation = asked.view, asked.view.state, asked.view.state.conversation
         omitted, markers = view.omitted(spans)
         ledger = ledger_of(state) if self.extractor is not None else None
@@ -332,7 +326,7 @@ class Compressor:
         return Compressed(
             text=render_text(conversation, spans, markers),
             messages=tuple(render_messages(conversation, spans, markers)),
-            pieces=_pieces(conversation, spans, asked.scores, whole_units),
+            pieces=_pieces(conversation, spans if parts is None else parts, asked.scores, whole_units),
             tokens=TokenCounts(asked.original, view.shown_tokens(spans, markers), asked.limit),
             entities=entities_of(state.mentions, receipt) if ledger is None else known_entities(ledger, receipt.kept),
             facts={} if ledger is None else ledger.as_facts(),
@@ -349,6 +343,12 @@ class Compressor:
         threshold: float | None,
     ) -> Compressed:
         """The lines that fit of the ledger and of what no fact stands for, those of most worth first."""
+        if view.tool_tokens > tokens.budget:
+            raise ReetError(
+                f"`budget` allows {tokens.budget} tokens, but the definitions in `tools` alone need "
+                f"{view.tool_tokens}; raise `budget` to at least {view.tool_tokens} tokens or pass fewer tools.",
+                floor=view.tool_tokens,
+            )
         state, counter = view.state, view.counter
         ledger, messages = ledger_of(state), state.conversation.messages
         sentences = measured(state, view.counts, "sentence")

@@ -34,7 +34,7 @@ def checked_defaults(keep_recent: Any, keep_system: Any, keep_tags: Any) -> None
             "keep none."
         )
     if keep_recent is not None and keep_recent < 0:
-        raise ReetError(f"`keep_recent` must be at least 0 turns, got {keep_recent}; use 0 to keep none.")
+        raise ReetError(f"`keep_recent` must be at least 0 turns, got {shown(keep_recent)}; use 0 to keep none.")
     if keep_system is not None and not isinstance(keep_system, bool):
         raise ReetError(f"`keep_system` must be True, False or None, got {shown(keep_system)}.")
     tagged_roles(keep_tags)

@@ -61,9 +61,14 @@ def _beside(conversation: Conversation, kept: Iterable[int], prompt: bool) -> se
     numbers = set(kept)
     if prompt and _speaker(messages[-1]) in ("user", "tool"):
         numbers.add(len(messages) - 1)
+    numbers = _exchanges(conversation, numbers)
+    return _exchanges(conversation, numbers | _bridges(messages, sorted(numbers)))
+
+
+def _exchanges(conversation: Conversation, numbers: set[int]) -> set[int]:
+    """Messages with all of the tool exchanges that they are part of."""
     opened = {conversation.homes[number] for number in numbers}
-    numbers.update(number for number, home in enumerate(conversation.homes) if home in opened)
-    return numbers | _bridges(messages, sorted(numbers))
+    return numbers | {number for number, home in enumerate(conversation.homes) if home in opened}
 
 
 def _is_short_exchange(message: Message) -> bool:
@@ -87,7 +92,9 @@ def _bridges(messages: Sequence[Message], numbers: Sequence[int]) -> set[int]:
     wanted_between = {("tool", "user"): "assistant", ("assistant", "assistant"): "user", ("user", "user"): "assistant"}
     found: set[int] = set()
     last: int | None = None
+    shown: int | None = None
     for number in numbers:
+        before, shown = shown, number
         role = roles[number]
         if role == "system":
             continue
@@ -95,11 +102,12 @@ def _bridges(messages: Sequence[Message], numbers: Sequence[int]) -> set[int]:
             low, wanted = opening, "user" if roles[opening] == "user" and role != "user" else ""
         else:
             pair = (roles[last], role)
-            merges = number > last + 1 and continues(messages[last], messages[number])
+            merges = before == last and number > last + 1 and continues(messages[last], messages[number])
             low, wanted = last + 1, "" if merges or pair in usual else wanted_between.get(pair, "")
         if wanted:
-            fitting = (n for n in range(number - 1, low - 1, -1) if roles[n] == wanted and not messages[n].calls)
-            found.update(n for n in [next(fitting, None)] if n is not None)
+            fitting = [n for n in range(number - 1, low - 1, -1) if roles[n] == wanted]
+            plain = [n for n in fitting if not messages[n].calls]
+            found.update((plain or fitting)[:1])
         last = number
     return found
 

@@ -74,6 +74,7 @@ _CONSTRAINT = regex.compile(
 _REQUEST = regex.compile(r"\b(?:can|could|would|will)\s+you\b|\bplease\b", regex.IGNORECASE)
 _ASKS = regex.compile(r"[?？][\s\"'”’)\]]*$")
 _SENTENCE_START = regex.compile(r"(?:^|[.!?:;\n\"“(\[]\s*|[-*]\s+)$")
+COMPANY = 20  # messages back to which another named user makes a conversation one of several people
 _INSTRUCTING = ("system", "developer", "user")
 
 
@@ -106,7 +107,9 @@ def find_mentions(conversation: Conversation) -> list[Mention]:
     """Every mention and every stated constraint of a conversation, in order.
 
     A constraint is a sentence of a system, developer or user message that says what must, must never or must always
-    be done. Types are `URL`, `EMAIL`, `PATH`, `DATE`, `IDENTIFIER`, `NUMBER`, `NAME` and `CONSTRAINT`.
+    be done; what several named users say to each other is none.
+
+    Types are `URL`, `EMAIL`, `PATH`, `DATE`, `IDENTIFIER`, `NUMBER`, `NAME` and `CONSTRAINT`.
     """
     return [m for number in range(len(conversation.messages)) for m in message_mentions(conversation, number)]
 
@@ -118,12 +121,21 @@ def states_constraint(sentence: str) -> bool:
     return not _ASKS.search(sentence) or _REQUEST.search(sentence) is not None
 
 
+def _instructs(conversation: Conversation, number: int) -> bool:
+    """Whether who speaks may instruct: system, developer and user, but not people who talk with each other."""
+    messages, own = conversation.messages, conversation.messages[number]
+    if own.role != "user" or not own.name:
+        return own.role in _INSTRUCTING
+    before = (message for message in messages[max(0, number - COMPANY) : number] if message.role == "user")
+    return all(message.name in ("", own.name) for message in before)
+
+
 def message_mentions(conversation: Conversation, number: int) -> list[Mention]:
     """The mentions and constraints of message `number`."""
     message = conversation.messages[number]
     text = message.text
     found = [Mention(text[start:end], kind, number, start, end) for kind, start, end in typed_spans(text)]
-    if message.role in _INSTRUCTING and _CONSTRAINT.search(text):
+    if _instructs(conversation, number) and _CONSTRAINT.search(text):
         for start, end in sentences(text):
             if states_constraint(text[start:end]):
                 found.append(Mention(text[start:end], "CONSTRAINT", number, start, end))

@@ -16,11 +16,10 @@ from typing import Any
 from .budget import TokenCounter
 from .conversation import Conversation, Message, text_part
 from .frames import continues
-from .json_structure import is_json
 from .omissions import NO_MARKERS, Markers
 from .parts import Part
 from .records import Span
-from .segmentation import layout
+from .segmentation import blocks_of, layout
 from .structure import closed, gap_text
 
 Offsets = tuple[int, int]
@@ -114,7 +113,7 @@ def render_text(conversation: Conversation, spans: Iterable[Span], markers: Mark
         body = joined(message, _filled(kept), markers.inside.get(number))
         if message.calls:
             body = " ".join(filter(None, (body, calls_text(message))))
-        if body or not message.text:
+        if body or (message.keeps_without_text and not message.text.strip()):
             lines.append(f"{message.label}: {body}" if message.label else body)
     lines.extend(f"[… {note}]" for _, note in before)
     return "\n".join(lines)
@@ -183,7 +182,8 @@ def _blank(message: Message, told: Told) -> str:
     note = next(iter(told.values()), "")
     marker = f"… {note}" if note else "…"
     answer = message.answers is not None
-    return json.dumps(marker, ensure_ascii=False) if answer and is_json(message.text) else f"[{marker}]"
+    is_data = {kind for start, end, kind in blocks_of(message) if message.text[start:end].strip()} == {"json"}
+    return json.dumps(marker, ensure_ascii=False) if answer and is_data else f"[{marker}]"
 
 
 def _content(message: Message, kept: Sequence[Offsets], told: Told | None = None) -> Any:

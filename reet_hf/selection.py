@@ -39,7 +39,7 @@ def fit(
     Raises:
         ReetError: If the protected spans alone exceed the budget; `floor` is what they need.
     """
-    floor = count(sorted(protected)) if protected else 0
+    floor = count(sorted(protected))
     if floor > limit:
         raise ReetError(
             f"`budget` allows {limit} tokens, but the protected parts alone need {floor}; raise `budget` to at least "

@@ -22,6 +22,7 @@ from .rendering import calls_text, render_messages, render_text, whole
 from .segmentation import UNITS, span_array, units
 from .shortening import FORMS, is_prose, short_forms
 
+ADDRESSED = ("system", "developer", "assistant")  # roles of conversations in which what is demanded binds the reader
 CALL_FRAME = 8  # tokens of a message's tool calls beside their names and arguments
 Slices = tuple[tuple[tuple[int, int], ...], ...]
 
@@ -219,10 +220,15 @@ def _overlaps(mention: Mention, places: Sequence[tuple[int, int, int]]) -> bool:
 
 
 def mentioned_in(state: State) -> Mentioned:
-    """What a choice should cover: `accountable` mentions by entity. Made once for as long as no message is added."""
+    """What a choice should cover: `accountable` mentions by entity. Made once for as long as no message is added.
+
+    What people demand of each other, where no assistant takes part, is no constraint on anybody who reads on.
+    """
     if state.mentioned is None:
         ledger = ledger_of(state) if state.found is not None else None
-        state.mentioned = Mentioned.of(accountable(state), ledger)
+        addressed = any(message.role in ADDRESSED for message in state.conversation.messages)
+        found = (m for m in accountable(state) if addressed or m.type != "CONSTRAINT")
+        state.mentioned = Mentioned.of(found, ledger)
     return state.mentioned
 
 

@@ -45,7 +45,7 @@ class View:
         """What framed spans leave out, and the markers of it."""
         left = gaps(self.state.conversation, spans)
         found = omissions(left, lambda places: unit_costs(self.state.conversation, places, self.counts))
-        return found, Markers.of(left, found) if self.marked else NO_MARKERS
+        return found, Markers.of(left, found) if self.marked and spans else NO_MARKERS
 
     def markers(self, spans: Sequence[Span]) -> Markers:
         """What is shown where framed spans leave something out."""

@@ -141,7 +141,7 @@ def test_tallies_add_up():
 
 def test_the_script_writes_a_record(tiny_folder, tmp_path, capsys):
     output = tmp_path / "deep" / "cache.json"
-    words = ["--model", tiny_folder, "--seeds", 1, 2, "--turns", 2, "--budget", 3000, "--output", output]
+    words = ["--model", tiny_folder, "--seeds", 1, 2, "--turns", 2, "--budgets", 3000, "--output", output]
     main([str(word) for word in words])
     record = json.loads(output.read_text(encoding="utf-8"))
     assert record["seeds"] == [1, 2]
@@ -149,8 +149,9 @@ def test_the_script_writes_a_record(tiny_folder, tmp_path, capsys):
     assert record["cache"] == {"block": BLOCK, "least": LEAST, "factor": 0.1}
     assert record["revision"] and record["generator"] and record["packages"]
     shown = capsys.readouterr().out
-    for name, own in record["systems"].items():
+    systems = record["budgets"]["3000"]
+    for name, own in systems.items():
         assert name in shown
         assert 0 <= own["cache_hit_share"] <= 1 and 0 <= own["survival"] <= 1
-    assert record["systems"]["no compression"]["survival"] == 1
+    assert systems["no compression"]["survival"] == 1
     assert cache_simulation.FILE.name == "cache.json"

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reet_hf.coverage import REFERENCE_WEIGHT, Mentioned, coverage, worth_of_coverage
+from reet_hf.coverage import CONSTRAINT_SHARE, REFERENCE_WEIGHT, Mentioned, constrained, coverage, worth_of_coverage
 from reet_hf.ledger import Ledger
 from reet_hf.records import EntityMention, Mention
 
@@ -95,3 +95,42 @@ def test_numbers_come_first_where_they_fit_and_the_budget_is_a_rate():
     assert first(3, 0.5) == [False, True, False]
     assert first(3, 0.4) == first(2, 0.9) == first(9, None) == [False] * 3
     assert first(5, 0.4) == [False, True, False]
+
+
+@given(texts(), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(1, 9)), max_size=4))
+def test_constrained_units_share_characters_with_a_constraint(made, places):
+    units = np.array(made[0]).reshape(-1, 3)
+    bound: list[tuple[int, int, int]] = []
+    for message, start, length in sorted(places):
+        if not bound or (message, start) >= (bound[-1][0], bound[-1][2]):
+            bound.append((message, start, start + length))
+    nothing = np.zeros(0)
+    mentioned = Mentioned(np.zeros((0, 3)), nothing, nothing, nothing, np.array(bound, dtype=np.int64).reshape(-1, 3))
+    expected = [any(m == n and a < end and start < b for n, a, b in bound) for m, start, end in units.tolist()]
+    assert constrained(units, mentioned).tolist() == expected
+
+
+def test_likely_constraints_come_first_as_far_as_their_share_goes():
+    units = np.array([[0, n * 10, n * 10 + 10] for n in range(5)])
+    scores, costs = np.array([0.9, 0.1, 0.3, 0.2, 0.1]), np.array([5, 5, 5, 5, 90])
+    bound = units[[1, 2, 3, 4]]
+    mentioned = Mentioned(
+        np.zeros((0, 3), dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), bound
+    )
+
+    def favoured(room: int) -> list[int]:
+        worth = worth_of_coverage(units, scores, costs, mentioned, int(np.ceil(room / CONSTRAINT_SHARE)), None)
+        return np.flatnonzero(worth).tolist()
+
+    assert (favoured(4), favoured(5), favoured(11), favoured(16)) == ([], [2], [2, 3], [1, 2, 3])
+
+
+def test_a_constraint_survives_before_a_sentence_that_is_as_likely_needed(compress):
+    dull = [
+        {"role": ("user", "assistant")[n % 2], "content": "the order of june was the same as it was."}
+        for n in range(30)
+    ]
+    bound = "you must never order in june."
+    for place in (0, 6, 14):
+        chat = [*dull[:place], {"role": "user", "content": bound}, *dull[place + 1 :]]
+        assert bound in compress(chat, budget=0.33)["text"]

@@ -29,7 +29,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
 @pytest.mark.parametrize("family", robustness.FAMILIES)
 def test_every_family_ends_right_or_refused(compress, family, monkeypatch):
     monkeypatch.setattr("reet_hf.protection.SECONDS", 0.2)
-    for number in range(4):
+    for number in range(3):
         for case in robustness.FAMILIES[family](random.Random(f"test/{family}/{number}")):
             outcome, _, said = robustness.tried(compress.compressor, case)
             assert outcome in ("right", "refused"), (number, outcome, said)
@@ -133,7 +133,7 @@ def test_numbers_that_are_none_pass_through(compress):
 
 
 def test_deep_json_text_is_cut_like_any_text(compress):
-    for depth in (100, 5_000, 50_000):
+    for depth in (100, 5_000, 20_000):
         for text in ("[" * depth + "]" * depth, '{"a":' * depth + "1" + "}" * depth, "[" * depth):
             out = compress([{"role": "user", "content": text}, {"role": "user", "content": "Yes."}], budget=40)
             assert out["tokens"]["compressed"] <= 40

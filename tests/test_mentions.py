@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from reet_hf.mentions import typed_spans
+from reet_hf.conversation import Conversation, parse_messages
+from reet_hf.mentions import find_mentions, states_constraint, typed_spans
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,63 @@ def test_mentions_are_in_order_and_apart():
     text = "Ann Lee paid $5 for KX-4471 on 3 May 2024 at 6 pm, see a/b.txt or www.a.org. +49 30 901820 x_y.z()"
     spans = [(start, end) for _, start, end in typed_spans(text)]
     assert len(spans) == 9 and all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+CONSTRAINTS = (
+    """
+Always answer in French.|You must never share it.|Don't use bullet points.|Avoid seafood.|I'm allergic to peanuts.
+From now on, reply in one sentence.|I prefer aisle seats.|I'd prefer to fly.|Stick to the budget of 500 dollars.
+Under no circumstances book it.|The total cannot exceed 2,000 euros.|Make sure the hotel has parking.|We don't eat pork.
+Ensure that every date is in ISO format.|Remember to sign each mail.|You should not say it.|You shouldn't mention it.
+It may not be longer than 100 words.|Keep it to no longer than two pages.|Please use only British spelling.
+Could you please never use emojis?|Can you make sure it has wifi?|I don't want any layovers.|Respond only in JSON.
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+NO_CONSTRAINTS = (
+    """
+Must I pay in advance?|I don't know.|I don't think so.|I don't mind.|Don't worry about it.|I don't care which one.
+Never mind.|Why don't you try it?|Why does it always crash?|I cannot find my order.|Don't you think it is late?
+Do I have to pay at least once?|Do you remember that day?|He didn't come.|We do not know yet.|What time does it open?
+""".replace("\n", "|")
+    .strip("|")
+    .split("|")
+)
+
+
+def test_what_is_demanded_is_a_constraint_and_what_is_asked_or_told_is_none():
+    assert [text for text in CONSTRAINTS if not states_constraint(text)] == []
+    assert [text for text in NO_CONSTRAINTS if states_constraint(text)] == []
+
+
+def test_constraints_are_those_of_who_may_state_them():
+    text = "It rains. You must never open it. Why?"
+    chat = [{"role": role, "content": text} for role in ("system", "developer", "user", "assistant", "document")]
+    found = [m for m in find_mentions(Conversation(parse_messages(chat))) if m.type == "CONSTRAINT"]
+    assert [(m.message, m.text) for m in found] == [(n, "You must never open it.") for n in range(3)]
+
+
+def test_people_who_talk_with_each_other_state_no_constraints():
+    def stated(names: list[str]) -> list[int]:
+        chat = [{"role": "user", "content": "You must never open it.", **({"name": n} if n else {})} for n in names]
+        found = find_mentions(Conversation(parse_messages(chat)))
+        return [m.message for m in found if m.type == "CONSTRAINT"]
+
+    assert stated(["", "", ""]) == stated(["Ann", "Ann", "Ann"]) == stated(["", "Ann", "Ann"]) == [0, 1, 2]
+    assert stated(["Ann", "Bob", "Ann"]) == [0]
+
+
+@pytest.mark.parametrize("part", ["Aa-", "I do ", "must ", "don't ", "please ", "remember ", "do not you "])
+def test_constraints_take_linear_time(part):
+    def seconds(count: int) -> float:
+        begun = time.process_time()
+        states_constraint(part * count + "?")
+        typed_spans(part * count + "1")
+        return time.process_time() - begun
+
+    seconds(100)
+    assert seconds(20_000) < 60 * max(seconds(1_000), 0.01)
 
 
 @pytest.mark.parametrize("part", ["a.", "1-", "a_", "A ", "a/b", "1,", "+1 ", "-", "1a-", "(1", "@", "#", "."])

@@ -113,6 +113,78 @@ def test_rows_are_kept_when_a_growing_tensor_grows():
     assert rows.rows[:, 0].tolist() == [1, 1, 2, 2, 2, 2, 2]
 
 
+def test_staged_rows_are_unseen_until_they_are_published():
+    rows = GrowingTensor(1, dtype=torch.float32, device=torch.device("cpu"))
+    rows.write(0, torch.zeros(4, 1))
+    rows.reserve(9)
+    rows.stage(2, torch.full((3, 1), 1.0))
+    rows.stage(5, torch.full((4, 1), 2.0))
+    assert rows.rows[:, 0].tolist() == [0, 0, 0, 0]
+    rows.reserve(9)  # whoever staged has given up
+    rows.stage(3, torch.full((2, 1), 3.0))
+    rows.publish(5)
+    assert rows.rows[:, 0].tolist() == [0, 0, 0, 3, 3]
+
+
+def test_many_rows_are_kept_in_half_precision_and_read_in_full(monkeypatch):
+    monkeypatch.setattr("reet_hf.scoring.rows.HALF_FROM", 10)
+    device = torch.device("cpu")
+    rows = GrowingTensor(3, dtype=torch.float32, device=device, may_halve=True)
+    given = torch.nn.functional.normalize(torch.randn(20, 3), dim=-1)
+    rows.write(0, given[:10])
+    assert rows.rows.dtype == torch.float32 and torch.equal(rows.read[0:10], given[:10])
+    rows.write(10, given[10:])
+    assert rows.rows.dtype == torch.float16 and len(rows.read) == 20 and rows.read.dtype == torch.float32
+    assert torch.allclose(torch.cat(list(rows.read.split([4, 16]))), given, atol=1e-3)
+    assert torch.equal(rows.read[3:8], given[3:8].half().float())
+    whole = GrowingTensor(3, dtype=torch.float32, device=device)
+    whole.write(0, given)
+    assert whole.rows.dtype == torch.float32
+    other = GrowingTensor(3, dtype=torch.bfloat16, device=device, may_halve=True)
+    other.write(0, given.bfloat16())
+    assert other.rows.dtype == torch.bfloat16
+
+
+def test_a_long_conversation_is_scored_and_saved_alike_in_half_precision(tiny_model, tokenizer, monkeypatch):
+    scorer = ReetScorer(tiny_model, tokenizer)
+    conversation = Conversation(parse_messages(MESSAGES))
+    full = scorer.encode(conversation)
+    monkeypatch.setattr("reet_hf.scoring.rows.HALF_FROM", 8)
+    half = scorer.encode(conversation)
+    grown = scorer.encode(conversation, scorer.encode(Conversation(conversation.messages[:2])))
+    loaded = scorer.load(half.arrays(), conversation)
+    assert half.arrays()["states"].dtype == np.float16 and half.arrays()["prior"].dtype == np.float32
+    for query in (None, "when does the visa expires?"):
+        expected = scorer.score(full, query).importance
+        for state in (half, grown, loaded):
+            assert np.allclose(scorer.score(state, query).importance, expected, atol=5e-3)
+    assert np.array_equal(scorer.score(half).importance, scorer.score(full).importance)
+
+
+def test_reading_that_fails_leaves_what_was_read(tiny_model, tokenizer, monkeypatch):
+    scorer = ReetScorer(tiny_model, tokenizer)
+    messages = parse_messages(MESSAGES * 3)
+    state = scorer.encode(Conversation(messages[:3]))
+    before = [getattr(state, name).rows.clone() for name in ("states", "keys", "prior")]
+    read, calls = scorer._read, []
+
+    def fail(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise MemoryError
+        return read(*arguments)
+
+    monkeypatch.setattr("reet_hf.scoring.scorer.BATCH_TOKENS", {"cpu": 32})
+    monkeypatch.setattr(scorer, "_read", fail)
+    with pytest.raises(MemoryError):
+        scorer.encode(Conversation(messages), state)
+    after = [getattr(state, name).rows for name in ("states", "keys", "prior")]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) and len(state.table) == len(after[0])
+    monkeypatch.undo()
+    grown, whole = scorer.encode(Conversation(messages), state), scorer.encode(Conversation(messages))
+    assert torch.allclose(grown.states.rows, whole.states.rows, atol=1e-5)
+
+
 def test_pooling_is_the_mean_of_overlapping_tokens():
     scores = TokenScores(np.array([0, 0, 1]), np.array([0, 4, 0]), np.array([3, 8, 5]), np.array([1.0, 3.0, -2.0]))
     assert pool(scores, np.array([(0, 0, 3), (0, 0, 8), (1, 2, 4), (0, 8, 9)])).tolist() == pytest.approx(

@@ -72,7 +72,8 @@ def _in_parts(messages: list[Message], rng: Random) -> list[Message]:
     for message in messages:
         text = message["content"]
         if isinstance(text, str) and text and rng.random() < 0.4:
-            cut = message["role"] == "tool" and text.lstrip()[:1] not in "[{" and rng.random() < 0.5
+            one_block = text.lstrip()[:1] in "[{" or "```" in text
+            cut = message["role"] == "tool" and not one_block and rng.random() < 0.5
             border = text.find("\n") + 1 if cut else 0
             parts = [text[:border], text[border:]] if 0 < border < len(text) else [text]
             message["content"] = [{"type": "text", "text": part} for part in parts]
