@@ -8,7 +8,7 @@ least half of the best there is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +48,8 @@ class Candidates:
         forms: Shorter forms of the units; without them a unit is kept whole or not at all.
         covered: Worth, in tokens that are surely needed, of what the first form of each unit covers, of shape
             `(units,)`.
-        homes: What is opened, and paid for once, where anything of a unit is kept, of shape `(units,)`; without it
-            each unit's message.
+        opens: For each unit the numbers of what is opened, and paid for once, where anything of it is kept; without
+            it each unit's message.
     """
 
     units: Sequence[Unit]
@@ -57,11 +57,13 @@ class Candidates:
     costs: np.ndarray
     forms: Forms | None = None
     covered: np.ndarray | None = None
-    homes: np.ndarray | None = None
+    opens: Sequence[tuple[int, ...]] | None = None
 
-    def home(self, place: int) -> int:
-        """What a unit opens."""
-        return self.units[place].message if self.homes is None else int(self.homes[place])
+    def openings(self, places: Iterable[int]) -> set[int]:
+        """What units open."""
+        if self.opens is None:
+            return {self.units[place].message for place in places}
+        return {number for place in places for number in self.opens[place]}
 
     @property
     def levels(self) -> int:
@@ -138,7 +140,7 @@ class Steps:
         return values[[own[0] for own in self.members]]
 
 
-def backed(chances: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def backed(chances: np.ndarray, prior: np.ndarray, running: np.ndarray | None = None) -> np.ndarray:
     """What chances of units in reading order are worth to a choice for one query.
 
     Who needs a sentence reads around it, so neighbours lend a share of their chance; and where the query says little,
@@ -147,10 +149,13 @@ def backed(chances: np.ndarray, prior: np.ndarray) -> np.ndarray:
     Args:
         chances: That the query needs the unit, of shape `(units,)`.
         prior: That any question does, of the same shape.
+        running: Whether the unit is part of running text, of the same shape; rows and the like stand by themselves and
+            neither lend nor borrow. All are without it.
     """
     lent = chances.copy()
-    lent[1:] += NEIGHBOUR * chances[:-1]
-    lent[:-1] += NEIGHBOUR * chances[1:]
+    near = np.ones(max(len(chances) - 1, 0), dtype=bool) if running is None else running[:-1] & running[1:]
+    lent[1:] += NEIGHBOUR * near * chances[:-1]
+    lent[:-1] += NEIGHBOUR * near * chances[1:]
     return lent + PRIOR * lent.max(initial=0.0) * prior
 
 
@@ -164,7 +169,7 @@ def choose(
 
     Args:
         candidates: The units.
-        overheads: Tokens that each home costs once if anything in it is kept.
+        overheads: Tokens of each opening, to be read by its number.
         limit: Tokens that may be used.
         spent: Tokens used already.
         taken: Units that are kept whole already, their cost being part of `spent`.
@@ -177,7 +182,7 @@ def choose(
     if not len(levels):
         return levels
     steps = Steps.of(candidates)
-    chosen = _greedy(steps, candidates, overheads, limit - spent, levels)
+    chosen = greedy(steps, candidates, overheads, limit - spent, levels)
     if candidates.forms is not None:
         alone = steps.values.sum(0)
         affordable = (steps.costs.sum(0) <= limit - spent) & (steps.of_choices(levels) == NOTHING)
@@ -185,10 +190,10 @@ def choose(
         if affordable[best] and alone[best] > _value(steps, chosen) - _value(steps, levels):
             first = levels.copy()
             first[steps.members[best]] = candidates.levels - 1
-            opened = {candidates.home(place) for place in steps.members[best]}
+            opened = candidates.openings(steps.members[best])
             price = int(steps.costs[:, best].sum()) + sum(int(overheads[number]) for number in opened)
             if price <= limit - spent:
-                return _greedy(steps, candidates, overheads, limit - spent - price, first)
+                return greedy(steps, candidates, overheads, limit - spent - price, first)
     return chosen
 
 
@@ -197,10 +202,10 @@ def _value(steps: Steps, levels: np.ndarray) -> float:
     return float(steps.values[np.arange(len(steps.costs))[:, None] <= steps.of_choices(levels)].sum())
 
 
-def _greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: int, levels: np.ndarray) -> np.ndarray:
+def greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: int, levels: np.ndarray) -> np.ndarray:
     """Levels of shape `(units,)` after steps were added to `levels` in order of worth, as far as `room` tokens go."""
     levels = levels.copy()
-    opened = {candidates.home(place) for place in np.flatnonzero(levels > NOTHING).tolist()}
+    opened = candidates.openings(np.flatnonzero(levels > NOTHING).tolist())
     count = len(steps.members)
     smallest = int(steps.costs.min())
     for step in np.argsort(-steps.worths, axis=None, kind="stable").tolist():
@@ -211,7 +216,7 @@ def _greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: i
         cost = int(steps.costs[level, choice])
         if cost > room or levels[units[0]] != level - 1:
             continue
-        fresh = {candidates.home(place) for place in units if candidates.shows(place, level)} - opened
+        fresh = candidates.openings(place for place in units if candidates.shows(place, level)) - opened
         price = cost + sum(int(overheads[number]) for number in fresh)
         if price <= room:
             levels[units] = level

@@ -20,6 +20,7 @@ from .errors import ReetError
 from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
 from .mentions import find_mentions, message_mentions
+from .openings import openings
 from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, known_entities, make_receipt
@@ -49,6 +50,7 @@ DEFAULT_BUDGET = 0.3
 DEFAULT_RECENT = 1  # turns that are protected where nothing else is asked for and they leave room
 REPEATED = 0.01  # what a line that was there before counts beside it
 RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
+RUNNING = (*UNITS, "tool")  # kinds of units that are part of running text
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
 
@@ -294,20 +296,22 @@ class Compressor:
         view, options, scores, unit = asked.view, asked.options, asked.scores, asked.unit
         state, counts, limit = view.state, view.counts, asked.limit
         found = measured(state, counts, unit)
-        homes = np.asarray(state.conversation.homes, dtype=np.int64)[state.places[unit][:, 0]]
+        costs = overheads(state, counts)
         pooled = _once(found, pool(scores, state.places[unit]), scores.chances is not None)
-        candidates = Candidates(found, pooled, counts.costs[unit], homes=homes)
+        candidates = Candidates(found, pooled, counts.costs[unit])
+        candidates = replace(candidates, opens=openings(found, state.conversation.homes, state.containers))
         if options.threshold is not None:
             candidates = _above(candidates, options.threshold, scores)
         elif options.unit == "auto" and scores.chances is not None:
-            chances = _backed(scores, candidates.scores, state.places[unit])
+            running = np.array([each.kind in RUNNING for each in found], dtype=bool)
+            chances = _backed(scores, candidates.scores, state.places[unit], running)
             forms = forms_of(state, counts, unit)
             rate = options.budget if isinstance(options.budget, float) else None
             covered = worth_of_coverage(state.places[unit], chances, forms.costs[0], mentioned_in(state), limit, rate)
             candidates = replace(candidates, scores=chances, forms=forms, covered=covered)
         spans = fit(
             candidates,
-            overheads(state.conversation, counts),
+            costs,
             limit,
             _protected(view, found, options, limit),
             view.tokens,
@@ -398,11 +402,13 @@ def _chances(scores: TokenScores, spans: Sequence[Span]) -> np.ndarray:
     return pooled if scores.chances is not None else chance(pooled)
 
 
-def _backed(scores: TokenScores, pooled: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _backed(
+    scores: TokenScores, pooled: np.ndarray, places: np.ndarray, running: np.ndarray | None = None
+) -> np.ndarray:
     """Chances of units as `choice.backed` has them for one query; what was pooled where there is none."""
     if scores.chances is None or scores.prior is None:
         return pooled
-    return backed(pooled, pool(replace(scores, chances=scores.prior), places))
+    return backed(pooled, pool(replace(scores, chances=scores.prior), places), running)
 
 
 def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Candidates:
@@ -417,7 +423,7 @@ def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Can
         [candidates.units[place] for place in places.tolist()],
         candidates.scores[places],
         candidates.costs[places],
-        homes=None if candidates.homes is None else candidates.homes[places],
+        opens=candidates.opens and [candidates.opens[place] for place in places.tolist()],
     )
 
 

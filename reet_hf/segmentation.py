@@ -18,6 +18,7 @@ from .diffs import diff_spans
 from .errors import ReetError
 from .fences import markdown_blocks
 from .json_structure import is_json, json_spans
+from .listings import listing_spans
 from .logs import log_spans
 from .parts import Part, trim
 from .records import Span, Unit
@@ -51,7 +52,13 @@ _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Kh
 _GRAPHEME = regex.compile(r"\X")
 _WORD_BORDER = regex.compile(r"(?w)\b")
 
-_FINDERS = (("json", json_spans), ("log", log_spans), ("trace", trace_spans), ("table", csv_spans))
+_FINDERS = (
+    ("json", json_spans),
+    ("log", log_spans),
+    ("trace", trace_spans),
+    ("table", csv_spans),
+    ("listing", listing_spans),
+)
 
 Offsets = tuple[int, int]
 Block = tuple[int, int, str]
@@ -148,7 +155,8 @@ def blocks(text: str, borders: tuple[int, ...] = ()) -> list[Block]:
     """Consecutive `(start, end, kind)` stretches of a text.
 
     `kind` is `"text"`, or `"code"` (fenced), `"table"` (a pipe table, CSV, TSV), `"json"` (also a value a line),
-    `"diff"`, `"log"` or `"trace"` (a stack trace) with no white space around it.
+    `"diff"`, `"log"`, `"trace"` (a stack trace) or `"listing"` (entries of several lines) with no white space around
+    it.
 
     Args:
         text: The text of one message.

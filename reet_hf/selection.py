@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .choice import NOTHING, Candidates, Steps, choose
+from .choice import NOTHING, Candidates, Steps, choose, greedy
 from .errors import ReetError
 from .records import Span, Unit
 
@@ -30,7 +30,7 @@ def fit(
 
     Args:
         candidates: The units to choose from.
-        overheads: Tokens that each home (see `Candidates`) costs once.
+        overheads: Tokens of each opening (see `Candidates`), to be read by its number.
         limit: The budget in tokens.
         protected: Spans that must be kept, each inside one unit.
         count: Exact tokens of the rendered spans.
@@ -53,6 +53,7 @@ def fit(
     taken = _inside(candidates.units, protected)
     levels = choose(candidates, overheads, limit, floor, taken)
     spans, used, levels = _shrink(candidates, levels, taken, limit, protected, count)
+    spans, used, levels = _regain(candidates, levels, spans, used, limit, overheads, protected, count)
     kept = levels > NOTHING
     for split in finer:
         if used >= (1 - TOLERANCE) * limit or kept.all():
@@ -123,6 +124,31 @@ def _shrink(
     return spans, used, levels
 
 
+def _regain(
+    candidates: Candidates,
+    levels: np.ndarray,
+    spans: list[Span],
+    used: int,
+    limit: int,
+    overheads: np.ndarray,
+    protected: Sequence[Span],
+    count: Callable[[Sequence[Span]], int],
+) -> tuple[list[Span], int, np.ndarray]:
+    """Buy steps of most worth for what is left; less of them where the exact count says that they do not fit."""
+    room, steps = limit - used, Steps.of(candidates)
+    while room > TOLERANCE * limit:
+        more = greedy(steps, candidates, overheads, room, levels)
+        if (more == levels).all():
+            break
+        trial = _union(candidates.spans(more), protected)
+        total = count(trial)
+        if total > limit:
+            room //= 2
+        else:
+            spans, used, levels, room = trial, total, more, min(room // 2, limit - total)
+    return spans, used, levels
+
+
 def _fill(
     candidates: Candidates,
     kept: np.ndarray,
@@ -135,7 +161,8 @@ def _fill(
 ) -> tuple[list[Span], int]:
     """Add smaller units of the best units that were left out, as many as the exact count allows."""
     room = limit - used
-    homes = {unit.message: candidates.home(place) for place, unit in enumerate(candidates.units)}
+    opens = candidates.opens
+    homes = {unit.message: opens[n][0] if opens else unit.message for n, unit in enumerate(candidates.units)}
     opened = {homes.get(span.message, span.message) for span in spans}
     splittable = np.array([unit.kind in SPLITTABLE for unit in candidates.units], dtype=bool)
     rest = np.flatnonzero(~kept & splittable)

@@ -16,6 +16,7 @@ from .choice import Forms
 from .conversation import Conversation
 from .coverage import Mentioned
 from .ledger import Ledger
+from .openings import Containers, prices
 from .records import EntityMention, Mention, Span, Unit
 from .references import LITERAL
 from .rendering import calls_text, render_messages, render_text, whole
@@ -37,6 +38,7 @@ class Counts:
     starts: list[np.ndarray] = field(default_factory=list)  # first characters of each message's tokens
     costs: dict[str, np.ndarray] = field(default_factory=dict)
     forms: dict[str, np.ndarray] = field(default_factory=dict)  # costs of the forms of each unit, (forms, units)
+    frames: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # costs of containers' frames
 
 
 @dataclass
@@ -52,6 +54,7 @@ class State:
     units: dict[str, list[Unit]] = field(default_factory=dict)
     places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
     slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
+    containers: Containers = field(default_factory=Containers)
     counts: Counts | None = None
 
     def counted(self, counter: TokenCounter) -> Counts:
@@ -75,11 +78,13 @@ def original_tokens(conversation: Conversation, counts: Counts) -> int:
     return sum(lines) + last
 
 
-def overheads(conversation: Conversation, counts: Counts) -> np.ndarray:
-    """Estimated tokens that each message costs beside its text: label, line break, chat markers, tool calls.
+def overheads(state: State, counts: Counts) -> np.ndarray:
+    """Estimated tokens of every opening (see `openings`) beside the text that is kept in it.
 
-    A tool call and its results cost theirs together, at the number of the call.
+    A message costs its label, line break, chat markers and tool calls; a tool call and its results cost theirs
+    together, at the number of the call. A container costs its frame and a marker.
     """
+    conversation = state.conversation
     fresh = conversation.messages[len(counts.overheads) :]
     labels = sorted({message.label for message in fresh})
     empty, *sizes = counts.counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
@@ -90,7 +95,13 @@ def overheads(conversation: Conversation, counts: Counts) -> np.ndarray:
     calls = {id(message): size - none + CALL_FRAME for message, size in zip(calling, told, strict=True)}
     more = [label_size[message.label] + frame + calls.get(id(message), 0) for message in fresh]
     counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
-    return np.bincount(conversation.homes, counts.overheads, len(conversation.messages)).astype(np.int64)
+    state.containers.read(conversation.messages)
+    slices = list(state.containers.slices(len(counts.frames)))
+    costs = unit_costs(conversation, [span for _, span in slices], counts)
+    total = len(state.containers.frames)
+    frames = np.bincount([number for number, _ in slices], costs, total)[len(counts.frames) :] if slices else []
+    counts.frames = np.concatenate((counts.frames, np.array(frames, dtype=np.int64)))
+    return prices(np.bincount(conversation.homes, counts.overheads, len(conversation.messages)), counts.frames)
 
 
 def forms_of(state: State, counts: Counts, unit: str) -> Forms:

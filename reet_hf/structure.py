@@ -10,11 +10,12 @@ import csv
 import io
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from .diffs import diff_part
 from .fences import code_part
 from .json_structure import json_part, member_count, string_length
+from .listings import listing_part
 from .logs import log_part
 from .parts import LEAF, Offsets, Part, leaf, line_count, trim
 from .tables import table_part
@@ -25,6 +26,7 @@ KINDS: dict[str, Callable[[str, int, int], Part]] = {
     "table": table_part,
     "code": code_part,
     "diff": diff_part,
+    "listing": listing_part,
     "log": log_part,
     "trace": trace_part,
 }
@@ -50,14 +52,16 @@ def leaves(part: Part) -> list[Part]:
     return [part] if not part.parts else [found for child in part.parts for found in leaves(child)]
 
 
-def frames(part: Part) -> list[tuple[Part, tuple[Offsets, ...]]]:
-    """Each container of a tree, the outer first, with the characters that stand wherever it does.
+def frame(part: Part) -> list[Offsets]:
+    """Characters of a container that stand wherever it does.
 
     What separates the parts of a container is not counted: it stands between two parts that are both kept.
     """
-    if not part.parts:
-        return []
-    return [(part, tuple(_frame(part))), *(found for child in part.parts for found in frames(child))]
+    ends = [(child.start, child.end) for child in part.parts]
+    if part.kind != "record":
+        ends = [(ends[0][0], ends[-1][1])]
+    borders = [part.start, *(border for span in ends for border in span), part.end]
+    return [(start, end) for start, end in zip(borders[::2], borders[1::2], strict=True) if end > start]
 
 
 def closed(part: Part, kept: Sequence[Offsets]) -> list[Offsets]:
@@ -115,15 +119,6 @@ def gap_text(text: str, part: Part, start: int, end: int, note: str = "") -> str
     return text[start:low] + marker + text[high:end]
 
 
-def _frame(part: Part) -> Iterator[Offsets]:
-    """Characters of a container that are always kept with it."""
-    ends = [(child.start, child.end) for child in part.parts]
-    if part.kind != "record":
-        ends = [(ends[0][0], ends[-1][1])]
-    borders = [part.start, *(border for span in ends for border in span), part.end]
-    return ((start, end) for start, end in zip(borders[::2], borders[1::2], strict=True) if end > start)
-
-
 class _Closure:
     """Spans that stand for parts of a tree, given the spans that are kept."""
 
@@ -142,14 +137,14 @@ class _Closure:
         if not part.parts:
             return [(part.start, part.end)]
         inner = [self.spans(child) for child in part.parts]
-        frame = list(_frame(part))
-        alive = any(inner) or any(self._kept(*span) for span in self._telling(part, frame))
+        standing = frame(part)
+        alive = any(inner) or any(self._kept(*span) for span in self._telling(part, standing))
         if not alive:
             return []
         if part.kind == "record":
             return sorted(
                 [
-                    *frame,
+                    *standing,
                     *(
                         span
                         for child, found in zip(part.parts, inner, strict=True)
@@ -164,11 +159,11 @@ class _Closure:
             found.extend(spans)
         return [*found, (part.parts[-1].end, part.end)]
 
-    def _telling(self, part: Part, frame: list[Offsets]) -> list[Offsets]:
+    def _telling(self, part: Part, standing: list[Offsets]) -> list[Offsets]:
         """The frame without what `_outline` keeps of a record that is not kept."""
         if part.kind != "record":
-            return frame
-        spans = [(max(start, part.start + 1), min(end, part.end - 1)) for start, end in frame]
+            return standing
+        spans = [(max(start, part.start + 1), min(end, part.end - 1)) for start, end in standing]
         return [span for span in spans if span[1] > span[0]]
 
 
@@ -178,7 +173,7 @@ def _outline(part: Part) -> list[Offsets]:
         return []
     if part.kind == "record":
         return [(part.start, part.start + 1), (part.end - 1, part.end)]
-    return list(_frame(part))
+    return frame(part)
 
 
 def _around(part: Part, start: int, end: int) -> Part:

@@ -31,7 +31,7 @@ from reet_hf.budget import resolve_counter
 from reet_hf.errors import ReetError
 
 MESSAGES = [
-    {"role": "document", "content": "The visa expires in June. The order is abc. Is the order in June?\n" * 4},
+    {"role": "document", "content": "The visa expires in June. The order is abc. Is the order in June? " * 4},
     {"role": "user", "name": "ann", "content": "When does the visa expire? The order, the visa. " * 3},
     {"role": "assistant", "content": "In June: the visa expires in June. " * 6},
 ]

@@ -69,7 +69,7 @@ class View:
         scores = pool(long_words(self.conversation), span_array(found))
         protected = protected_spans(self.conversation, found, [-1] if last else [])
         candidates = Candidates(found, scores, counts.costs["sentence"])
-        spans = fit(candidates, overheads(self.conversation, counts), limit, protected, self.count_framed, [])
+        spans = fit(candidates, overheads(state, counts), limit, protected, self.count_framed, [])
         return framed(self.conversation, spans, True)
 
     def step(self, *messages: dict[str, Any]) -> Stability:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reet_hf.parts import LEAF, Part
-from reet_hf.structure import KINDS, closed, frames, gap_text, gaps, leaves, structure
+from reet_hf.structure import KINDS, closed, frame, gap_text, gaps, leaves, structure
 
 RECORD = {
     "status": "ok",
@@ -363,15 +363,14 @@ def test_a_definition_keeps_its_header_and_a_cause_its_name():
     assert shown.splitlines()[-2:] == ["Caused by: java.io.IOException: inner", "\t[… 6 lines]"]
 
 
-def test_frames_are_what_stands_with_a_container():
+def test_a_frame_is_what_stands_with_a_container():
     _, text = SAMPLES["record"]
     part = structure(text, 0, len(text), "json")
-    found = frames(part)
-    assert [node.kind for node, _ in found] == ["record", "string", "array", "record", "string"]
-    told = "".join(text[start:end] for start, end in found[0][1])
+    assert part.kind == "record"
+    found = frame(part)
+    told = "".join(text[start:end] for start, end in found)
     assert '"status": "ok"' in told and '"count": 41' in told and "Starting" not in told
-    assert closed(part, [found[0][1][0]])[0][0] == 0
-    assert frames(leaves(part)[0]) == []
+    assert closed(part, [found[0]])[0][0] == 0
 
 
 def test_a_short_block_is_one_leaf():

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..conversation import Conversation
+from ..conversation import Conversation, Message
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..records import Turn
+from ..segmentation import blocks_of, sentences
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
 from .collator import padded
+from .lookup import named_records
 from .rows import GrowingTensor
 
 BATCH_TOKENS = {"cpu": 1024}  # tokens that go through the encoder together: more are no faster there, and take room
@@ -64,6 +66,7 @@ class ScorerState:
         table: Its tokens.
         ages: Age of each message in turns.
         messages: Messages that are in the table.
+        records: Whether each of them holds records, see `lookup`.
         closed: Tokens that lie in final windows, whose states never change.
         words: Place of each token's word among the `vocabulary` of the conversation.
         vocabulary: Word identities, each once.
@@ -78,6 +81,7 @@ class ScorerState:
     states: GrowingTensor
     keys: GrowingTensor
     prior: GrowingTensor
+    records: list[bool] = field(default_factory=list)
     words: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     vocabulary: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
@@ -154,6 +158,7 @@ class ReetScorer:
         for name in CACHED:
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
             getattr(state, name).write(0, rows.to(self.model.device))
+        state.records = [holds_records(message) for message in conversation.messages]
         state.count_words()
         return state
 
@@ -167,6 +172,7 @@ class ReetScorer:
             self._encode_open(state, table)
             state.table = table
             state.count_words()
+        state.records.extend(holds_records(message) for message in conversation.messages[state.messages :])
         state.messages = len(conversation.messages)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
         return state
@@ -236,8 +242,27 @@ class ReetScorer:
         values = logits.float().cpu().numpy()
         chances = calibrated(values[body], self.config, asked=bool(query))
         prior = calibrated(scores.prior.float().cpu().numpy()[body], self.config, asked=False) if query else None
+        if query:
+            chances = np.maximum(chances, self._named(state, query)[body])
         places = (table.messages[body], table.starts[body], table.ends[body])
         return TokenScores(*places, values[body], chances, prior)
+
+    def _named(self, state: ScorerState, query: str) -> np.ndarray:
+        """Chance of each token that its record is one that the query names, of shape `(tokens,)`."""
+        table = state.table
+        chances = np.zeros(len(table))
+        rows = np.flatnonzero(np.array(state.records)[table.messages] & (table.starts >= 0))
+        if not len(rows):
+            return chances
+        asked = [query, *(query[start:end] for start, end in sentences(query))]
+        words = [
+            np.array(query_tokens(part, self.tokenizer, self.config.query_tokens)[1]) for part in dict.fromkeys(asked)
+        ]
+        records, found = named_records(table.units[rows], state.table.words[rows], words)
+        if len(records):
+            place = np.minimum(np.searchsorted(records, table.units[rows]), len(records) - 1)
+            chances[rows] = np.where(records[place] == table.units[rows], found[place], 0.0)
+        return chances
 
     def _queries(self, query: str, history: Sequence[Turn]) -> Queries:
         """The query as one row."""
@@ -260,6 +285,11 @@ class ReetScorer:
 
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
+
+
+def holds_records(message: Message) -> bool:
+    """Whether a message is a tool result or has structured text in it."""
+    return message.answers is not None or any(kind != "text" for _, _, kind in blocks_of(message))
 
 
 def loudest(found: Sequence[TokenScores]) -> TokenScores:

@@ -1,0 +1,79 @@
+"""What is paid for once where anything inside is kept: a message with its label and calls, a table with its header.
+
+Openings are numbered: those of messages by their message, those of the containers of structured text below zero, in the
+order of the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .conversation import Message
+from .parts import Part
+from .records import Span, Unit
+from .segmentation import layout
+from .structure import frame
+
+MARKER = 6  # tokens of a marker that says what a container lost
+
+
+@dataclass
+class Containers:
+    """The containers of the structured text of a conversation; it only grows.
+
+    Attributes:
+        messages: How many messages were looked at.
+        frames: Of each container what stands wherever it does, container number `n` being opening `-1 - n`.
+        around: By message and first character of a leaf the openings of its containers, the outer first.
+    """
+
+    messages: int = 0
+    frames: list[tuple[Span, ...]] = field(default_factory=list)
+    around: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+
+    def read(self, messages: Sequence[Message]) -> None:
+        """Look at the messages that were not seen yet."""
+        for number in range(self.messages, len(messages)):
+            for part in layout(messages[number]):
+                self._enter(number, part, ())
+        self.messages = len(messages)
+
+    def slices(self, first: int) -> Iterator[tuple[int, Span]]:
+        """The slices of the frames of the containers from number `first` on, each with its container's number."""
+        for number in range(first, len(self.frames)):
+            for span in self.frames[number]:
+                yield number, span
+
+    def _enter(self, message: int, part: Part, outer: tuple[int, ...]) -> None:
+        if not part.parts:
+            if outer:
+                self.around[message, part.start] = outer
+            return
+        self.frames.append(tuple(Span(message, start, end) for start, end in frame(part)))
+        inner = (*outer, -len(self.frames))
+        for child in part.parts:
+            self._enter(message, child, inner)
+
+
+def openings(units: Sequence[Unit], homes: Sequence[int], containers: Containers) -> list[tuple[int, ...]]:
+    """For each unit all that it opens: the home of its message, and the containers that it stands in."""
+    found: list[tuple[int, ...]] = [(homes[unit.message],) for unit in units]
+    if containers.around:
+        for place, unit in enumerate(units):
+            inner = containers.around.get((unit.message, unit.start))
+            if inner is not None and unit.kind != "message":
+                found[place] = (*found[place], *inner)
+    return found
+
+
+def prices(overheads: np.ndarray, frames: np.ndarray) -> np.ndarray:
+    """Tokens of each opening, of shape `(messages + containers,)`, to be read by number, below zero from the end.
+
+    Args:
+        overheads: Of each message's home, of shape `(messages,)`.
+        frames: Of each container's frame, of shape `(containers,)`.
+    """
+    return np.concatenate((overheads, (frames + MARKER)[::-1])).astype(np.int64)

@@ -1,0 +1,54 @@
+"""Which record a query names: a row, an item or a line of what tools returned, by the words that single it out.
+
+Records are looked up by the names in them, which is a question of words and not of meaning: "cancel Ann Lee's order for
+the blue lamp" names the one row that has both. The evidence is the share of the query's words that a record has, rare
+ones counting more (inverse document frequency over the records; Spärck Jones, 1972), and it is divided among the
+records that have as much of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+SHARPNESS = 2.0  # power of the covered share: half of the words are a weak sign
+UNKNOWN = 0.25  # weight of a query word that no record has, as a share of the weight of one that a single record has
+
+
+def named_records(
+    records: np.ndarray, words: np.ndarray, queries: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Records that have words of a query, and the chance of each to be the one that is meant.
+
+    Args:
+        records: Number of the record of each token, never falling, of shape `(tokens,)`.
+        words: Identity of each token's word (`lexicon.word_identity`), 0 where it carries no content, `(tokens,)`.
+        queries: Of each query the identities of its words; the highest chance counts.
+
+    Returns:
+        Record numbers in order and chances in [0, 1], both of shape `(found,)`.
+    """
+    numbers, places = np.unique(records, return_inverse=True)
+    chances = np.zeros(len(numbers))
+    for query in queries:
+        wanted = np.unique(query[query > 0])
+        if len(wanted):
+            chances = np.maximum(chances, _chances(places, words, wanted, len(numbers)))
+    found = np.flatnonzero(chances)
+    return numbers[found], chances[found]
+
+
+def _chances(places: np.ndarray, words: np.ndarray, wanted: np.ndarray, count: int) -> np.ndarray:
+    """For each of `count` records the chance that one query means it."""
+    column = np.minimum(np.searchsorted(wanted, words), len(wanted) - 1)
+    matched = wanted[column] == words
+    has = np.zeros((count, len(wanted)), dtype=bool)
+    has[places[matched], column[matched]] = True
+    frequency = has.sum(0)
+    rarest = np.log1p(count)
+    weights = np.where(frequency > 0, np.log1p(count / np.maximum(frequency, 1)), UNKNOWN * rarest)
+    share = has @ weights / weights.sum()
+    order = np.sort(share)
+    rivals = count - np.searchsorted(order, share, side="left")
+    return np.where(share > 0, share**SHARPNESS / rivals, 0.0)
