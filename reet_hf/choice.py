@@ -8,8 +8,9 @@ least half of the best there is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class Candidates:
             `(units,)`.
         opens: For each unit the numbers of what is opened, and paid for once, where anything of it is kept; without
             it each unit's message.
+        along: Whether a unit comes with what it opens and costs nothing more, of shape `(units,)`; none does without
+            it.
+        weighed: Whether the price of each opening, by its number, counts in the order in which units are bought, as
+            that of a tool call does; without it no price does.
     """
 
     units: Sequence[Unit]
@@ -58,6 +63,8 @@ class Candidates:
     forms: Forms | None = None
     covered: np.ndarray | None = None
     opens: Sequence[tuple[int, ...]] | None = None
+    along: np.ndarray | None = None
+    weighed: np.ndarray | None = None
 
     def openings(self, places: Iterable[int]) -> set[int]:
         """What units open."""
@@ -103,13 +110,15 @@ class Steps:
     """What can be bought of the choices, a choice's steps one after the other; arrays of shape `(levels, choices)`.
 
     Attributes:
-        costs: Estimated tokens that the step adds.
+        costs: Estimated tokens that the step adds beside what it opens.
         worths: Worth of a token of the step.
+        values: Worth of the step.
         members: Units of each choice.
     """
 
     costs: np.ndarray
     worths: np.ndarray
+    values: np.ndarray
     members: list[list[int]]
 
     @classmethod
@@ -128,12 +137,10 @@ class Steps:
         costs, worths = np.diff(summed, axis=0, prepend=0), worth[:, None] * score
         if candidates.covered is not None:
             worths[0] += np.bincount(dense, candidates.covered, count) / np.maximum(costs[0], 1)
-        return cls(costs, worths, members)
-
-    @property
-    def values(self) -> np.ndarray:
-        """Worth of each step, of shape `(levels, choices)`."""
-        return self.costs * self.worths
+        values = costs * worths
+        if candidates.along is not None:
+            costs = costs * ~np.bincount(dense, candidates.along, count).astype(bool)
+        return cls(costs, worths, values, members)
 
     def of_choices(self, values: np.ndarray) -> np.ndarray:
         """Of values of shape `(units,)` that agree within a choice one a choice, of shape `(choices,)`."""
@@ -203,23 +210,67 @@ def _value(steps: Steps, levels: np.ndarray) -> float:
 
 
 def greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: int, levels: np.ndarray) -> np.ndarray:
-    """Levels of shape `(units,)` after steps were added to `levels` in order of worth, as far as `room` tokens go."""
+    """Levels of shape `(units,)` after steps were added to `levels` in order of worth, as far as `room` tokens go.
+
+    A step that opens what is weighed waits until its worth by token, with the price of that, is the highest.
+    """
     levels = levels.copy()
     opened = candidates.openings(np.flatnonzero(levels > NOTHING).tolist())
     count = len(steps.members)
     smallest = int(steps.costs.min())
-    for step in np.argsort(-steps.worths, axis=None, kind="stable").tolist():
+    queue = _Queue(steps)
+    for step, worth in queue:
         if room < smallest:
             break
         level, choice = divmod(step, count)
         units = steps.members[choice]
         cost = int(steps.costs[level, choice])
         if cost > room or levels[units[0]] != level - 1:
+            queue.follow(step, choice, worth)
             continue
         fresh = candidates.openings(place for place in units if candidates.shows(place, level)) - opened
         price = cost + sum(int(overheads[number]) for number in fresh)
-        if price <= room:
-            levels[units] = level
-            opened |= fresh
-            room -= price
+        if price > room:
+            continue
+        if candidates.weighed is not None:
+            weighed = cost + sum(int(overheads[number]) for number in fresh if candidates.weighed[number])
+            density = float(steps.values[level, choice]) / max(weighed, 1)
+            if weighed > cost and density < worth:
+                queue.wait(step, choice, density)
+                continue
+        levels[units] = level
+        opened |= fresh
+        room -= price
     return levels
+
+
+class _Queue:
+    """Steps by falling worth of a token; a step can be put back at a lower one."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._worths = steps.worths.ravel()
+        self._order = np.argsort(-self._worths, kind="stable").tolist()
+        self._waiting: list[tuple[float, int]] = []
+        self._choices: dict[int, float] = {}  # choices that wait, and at what worth
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        place = 0
+        while place < len(self._order) or self._waiting:
+            following = float(self._worths[self._order[place]]) if place < len(self._order) else -np.inf
+            if self._waiting and -self._waiting[0][0] >= following:
+                worth, step = heappop(self._waiting)
+                yield step, -worth
+            else:
+                place += 1
+                yield self._order[place - 1], following
+
+    def wait(self, step: int, choice: int, worth: float) -> None:
+        """Let a step come again at a worth."""
+        self._choices[choice] = worth
+        heappush(self._waiting, (-worth, step))
+
+    def follow(self, step: int, choice: int, worth: float) -> None:
+        """Let a step that came at a worth come again after the one of its choice that it needs, if that one waits."""
+        waiting = self._choices.get(choice)
+        if waiting is not None and waiting <= worth:
+            heappush(self._waiting, (-float(np.nextafter(waiting, -np.inf)), step))

@@ -20,7 +20,7 @@ from .errors import ReetError
 from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
 from .mentions import find_mentions, message_mentions
-from .openings import openings
+from .openings import openings, weighed
 from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
 from .protection import protected_spans, protection_rules
 from .receipt import entities_of, known_entities, make_receipt
@@ -34,6 +34,7 @@ from .state import (
     Counts,
     State,
     accountable,
+    comes_along,
     forms_of,
     ledger_of,
     measured,
@@ -296,10 +297,16 @@ class Compressor:
         view, options, scores, unit = asked.view, asked.options, asked.scores, asked.unit
         state, counts, limit = view.state, view.counts, asked.limit
         found = measured(state, counts, unit)
-        costs = overheads(state, counts)
+        opening, along = overheads(state, counts), comes_along(state.conversation, state.places[unit])
         pooled = _once(found, pool(scores, state.places[unit]), scores.chances is not None)
-        candidates = Candidates(found, pooled, counts.costs[unit])
-        candidates = replace(candidates, opens=openings(found, state.conversation.homes, state.containers))
+        candidates = Candidates(
+            found,
+            pooled,
+            counts.costs[unit],
+            opens=openings(found, state.conversation.homes, state.containers),
+            along=along,
+            weighed=weighed(state.conversation, state.containers),
+        )
         if options.threshold is not None:
             candidates = _above(candidates, options.threshold, scores)
         elif options.unit == "auto" and scores.chances is not None:
@@ -311,7 +318,7 @@ class Compressor:
             candidates = replace(candidates, scores=chances, forms=forms, covered=covered)
         spans = fit(
             candidates,
-            costs,
+            opening,
             limit,
             _protected(view, found, options, limit),
             view.tokens,
@@ -419,11 +426,13 @@ def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Can
     best = np.zeros(count)
     np.maximum.at(best, dense, candidates.scores)
     places = np.flatnonzero(best[dense] >= threshold)
-    return Candidates(
-        [candidates.units[place] for place in places.tolist()],
-        candidates.scores[places],
-        candidates.costs[places],
+    return replace(
+        candidates,
+        units=[candidates.units[place] for place in places.tolist()],
+        scores=candidates.scores[places],
+        costs=candidates.costs[places],
         opens=candidates.opens and [candidates.opens[place] for place in places.tolist()],
+        along=None if candidates.along is None else candidates.along[places],
     )
 
 

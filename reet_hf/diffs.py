@@ -9,6 +9,8 @@ from itertools import groupby
 
 from .parts import LEAF, Offsets, Part, container, lines, pieces, stretch, trim
 
+CONTEXT = 3  # unchanged lines around a change
+
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _HEADER = re.compile(
     r"index |(?:old|new) mode |(?:new|deleted) file mode |(?:dis)?similarity index |(?:rename|copy) (?:from|to) |"
@@ -130,6 +132,6 @@ def _hunk_end(text: str, rows: Sequence[Offsets], place: int, exact: bool) -> in
         old -= sign in ("-", " ", "")
         new -= sign in ("+", " ", "")
         place += 1
-    if old or new:
-        return None
+    if old or new:  # blank lines around the last change may have been trimmed away
+        return place if place == len(rows) and old == new <= CONTEXT else None
     return place + 1 if place < len(rows) and text.startswith("\\ ", rows[place][0]) else place

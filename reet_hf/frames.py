@@ -35,7 +35,7 @@ def framed(conversation: Conversation, spans: Iterable[Span], prompt: bool = Fal
         for number in _beside(conversation, places, prompt):
             message = conversation.messages[number]
             if number not in places or message.calls or message.answers is not None:
-                whole = Span(number, 0, len(message.text) if _is_short_exchange(message) else 0)
+                whole = Span(number, 0, len(message.text) if is_short_exchange(message) else 0)
                 places[number] = [whole] if whole.end else places.get(number, [whole])
     return [span for number in sorted(places) for span in places[number]]
 
@@ -71,7 +71,7 @@ def _exchanges(conversation: Conversation, numbers: set[int]) -> set[int]:
     return numbers | {number for number, home in enumerate(conversation.homes) if home in opened}
 
 
-def _is_short_exchange(message: Message) -> bool:
+def is_short_exchange(message: Message) -> bool:
     """Whether a message is part of a tool exchange and so short that it stands whole with the rest of it."""
     return bool(message.calls or message.answers is not None) and len(message.text) < SHORT_RESULT
 

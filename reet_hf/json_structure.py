@@ -14,6 +14,7 @@ from .parts import LEAF, Offsets, Part, container, folded, leaf, lines, trim
 DEPTH = 60  # levels of nesting from which on a value is one leaf
 MEMBERS = 40  # a record has no more members than this
 SMALL = 400  # characters of a record's small members, which are always kept with it
+RECORD = 500  # characters, white space aside, up to which an item of a list is kept as a whole or not at all
 PIECE = (60, 200)  # characters of a piece of a long string
 PACKED = 80  # characters of numbers that are one leaf
 MANY = 2000  # items from which on neighbours are packed up to LEAF characters
@@ -124,7 +125,7 @@ class _Scan:
             begin, end: The value.
             start: Where the part begins: at the value, or at its key.
             depth: Values around it.
-            whole: Whether an object without large values is one leaf.
+            whole: Whether a small object, and one without large values, is one leaf.
         """
         opening = self.text[begin]
         if end - begin <= LEAF or depth > DEPTH:
@@ -139,6 +140,8 @@ class _Scan:
         return leaf(start, end)
 
     def _object(self, begin: int, end: int, start: int, depth: int, whole: bool) -> Part:
+        if whole and end - begin <= 4 * RECORD and len("".join(self.text[begin:end].split())) <= RECORD:
+            return leaf(start, end)
         members = list(self.members(begin, end))
         large = [(a, b) for _, a, b in members if b - a > LEAF]
         small = sum(b - key for key, _, b in members) - sum(b - a for a, b in large)

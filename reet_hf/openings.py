@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .conversation import Message
+from .conversation import Conversation, Message
 from .parts import Part
 from .records import Span, Unit
 from .segmentation import layout
@@ -67,6 +67,18 @@ def openings(units: Sequence[Unit], homes: Sequence[int], containers: Containers
             if inner is not None and unit.kind != "message":
                 found[place] = (*found[place], *inner)
     return found
+
+
+def weighed(conversation: Conversation, containers: Containers) -> np.ndarray:
+    """Whether each opening is dear enough to count in the order of what is bought, of the shape of `prices`.
+
+    Tool exchanges and containers are; other messages cost little, and each the same.
+    """
+    calling = np.zeros(len(conversation.messages), dtype=bool)
+    calling[[n for n, message in enumerate(conversation.messages) if message.calls or message.answers is not None]] = (
+        True
+    )
+    return np.concatenate((calling, np.ones(len(containers.frames), dtype=bool)))
 
 
 def prices(overheads: np.ndarray, frames: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from .budget import TokenCounter, costs_at
 from .choice import Forms
 from .conversation import Conversation
 from .coverage import Mentioned
+from .frames import is_short_exchange
 from .ledger import Ledger
 from .openings import Containers, prices
 from .records import EntityMention, Mention, Span, Unit
@@ -82,7 +83,8 @@ def overheads(state: State, counts: Counts) -> np.ndarray:
     """Estimated tokens of every opening (see `openings`) beside the text that is kept in it.
 
     A message costs its label, line break, chat markers and tool calls; a tool call and its results cost theirs
-    together, at the number of the call. A container costs its frame and a marker.
+    together, at the number of the call, with the texts that come with them (`comes_along`). A container costs its frame
+    and a marker.
     """
     conversation = state.conversation
     fresh = conversation.messages[len(counts.overheads) :]
@@ -93,8 +95,14 @@ def overheads(state: State, counts: Counts) -> np.ndarray:
     calling = [message for message in fresh if message.calls]
     none, *told = counts.counter.counts(["", *map(calls_text, calling)])
     calls = {id(message): size - none + CALL_FRAME for message, size in zip(calling, told, strict=True)}
-    more = [label_size[message.label] + frame + calls.get(id(message), 0) for message in fresh]
-    counts.overheads = np.concatenate((counts.overheads, np.array(more, dtype=np.int64)))
+    more = np.array(
+        [label_size[message.label] + frame + calls.get(id(message), 0) for message in fresh], dtype=np.int64
+    )
+    first = len(counts.overheads)
+    along = [Span(n, 0, len(m.text)) for n, m in enumerate(fresh, first) if is_short_exchange(m)]
+    if along:
+        more[[span.message - first for span in along]] += unit_costs(conversation, along, counts)
+    counts.overheads = np.concatenate((counts.overheads, more))
     state.containers.read(conversation.messages)
     slices = list(state.containers.slices(len(counts.frames)))
     costs = unit_costs(conversation, [span for _, span in slices], counts)
@@ -102,6 +110,17 @@ def overheads(state: State, counts: Counts) -> np.ndarray:
     frames = np.bincount([number for number, _ in slices], costs, total)[len(counts.frames) :] if slices else []
     counts.frames = np.concatenate((counts.frames, np.array(frames, dtype=np.int64)))
     return prices(np.bincount(conversation.homes, counts.overheads, len(conversation.messages)), counts.frames)
+
+
+def comes_along(conversation: Conversation, places: np.ndarray) -> np.ndarray:
+    """Whether units cost nothing once their tool exchange is opened, being all of a short part of it: `(units,)`.
+
+    Args:
+        conversation: The messages.
+        places: `(message, start, end)` of each unit, of shape `(units, 3)`.
+    """
+    short = np.array([is_short_exchange(message) for message in conversation.messages], dtype=bool)
+    return short[places[:, 0]] if len(places) else np.zeros(0, dtype=bool)
 
 
 def forms_of(state: State, counts: Counts, unit: str) -> Forms:

@@ -52,6 +52,14 @@ def leaves(part: Part) -> list[Part]:
     return [part] if not part.parts else [found for child in part.parts for found in leaves(child)]
 
 
+def leaf_borders(part: Part) -> list[int]:
+    """Where each leaf of a tree begins, in order: the first one of a container at what leads the container."""
+    if not part.parts:
+        return [part.start]
+    inner = [border for child in part.parts for border in leaf_borders(child)]
+    return [part.start, *inner[1:]]
+
+
 def frame(part: Part) -> list[Offsets]:
     """Characters of a container that stand wherever it does.
 

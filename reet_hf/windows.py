@@ -16,7 +16,7 @@ from . import segmentation
 from .conversation import Conversation, Message
 from .lexicon import word_identity
 from .mentions import mention_spans
-from .structure import leaves
+from .structure import leaf_borders
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def _batches(messages: Sequence[Message], first: int) -> Iterator[list[int]]:
 def sentence_borders(message: Message) -> list[int]:
     """First characters of the sentences of a message and of the parts of its structured blocks, in order.
 
-    So a row, an item or a line is compared with a query by itself. What leads a block belongs to its first part.
+    So a row, an item or a line is compared with a query by itself. What leads a block, or a container in it, belongs
+    to its first part.
     """
     starts: list[int] = []
     structured = iter(segmentation.layout(message))
@@ -118,7 +119,7 @@ def sentence_borders(message: Message) -> list[int]:
         if kind == "text":
             starts.extend(start + a for a, _ in segmentation.sentences(message.text[start:end]))
         else:
-            starts.extend([start, *(leaf.start for leaf in leaves(next(structured))[1:])])
+            starts.extend([start, *leaf_borders(next(structured))[1:]])
     return starts
 
 

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-SHARPNESS = 2.0  # power of the covered share: half of the words are a weak sign
 UNKNOWN = 0.25  # weight of a query word that no record has, as a share of the weight of one that a single record has
 
 
@@ -51,4 +50,4 @@ def _chances(places: np.ndarray, words: np.ndarray, wanted: np.ndarray, count: i
     share = has @ weights / weights.sum()
     order = np.sort(share)
     rivals = count - np.searchsorted(order, share, side="left")
-    return np.where(share > 0, share**SHARPNESS / rivals, 0.0)
+    return np.where(share > 0, share / rivals, 0.0)
