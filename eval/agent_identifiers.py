@@ -41,6 +41,7 @@ from reet_hf.registration import DEFAULT_MODEL, bundled_model
 FOLDER = records.FOLDER / "agent"
 REET, ASKED = "REET", "REET, query"
 MAIN = "identifiers: text"
+LENGTHS = (0, 1000, 2000)  # tokens of a history from which on a group of them begins
 MOST_POINTS = 6
 
 
@@ -137,14 +138,24 @@ def once(compressor: Compressor, run: AgentRun, number: int, rates: Sequence[flo
         state = compressor.encode(Conversation(parse_messages(messages)), state)
         whole = tokens_of(messages, compressor.counter)
         ages = [age_of(turn - run.turn_of(use.source_message)) for use in uses]
+        long = length_of(whole)
         for rate in rates:
             found = outputs(compressor, state, messages, rate, whole, tallies[str(rate)], seed=number * 1000 + turn)
             for tally, (kept, facts, names, tokens, limit) in found:
                 text = said(kept)
                 there = identifier_scores(uses, text, facts, names)
                 values = [("", each) for each in value_scores(run.changes, point.before, text)]
-                score(tally, point, run, {"identifiers": list(zip(ages, there, strict=True)), "values": values})
+                entered = {"identifiers": list(zip(ages, there, strict=True)), "values": values}
+                entered[f"identifiers, {long}"] = [("", {"text": each["text"]}) for each in there]
+                score(tally, point, run, entered)
                 check(tally, kept, messages, tokens, limit, whole)
+
+
+def length_of(tokens: int) -> str:
+    """The group of `LENGTHS` that a history of so many tokens belongs to."""
+    first = max(length for length in LENGTHS if length <= tokens)
+    after = next((length for length in LENGTHS if length > tokens), None)
+    return f"history from {first:,} tokens" if after is None else f"history of {first:,} to {after:,} tokens"
 
 
 Output = tuple[list[Any], str, str, int, int]  # messages, facts, entities, tokens, limit
@@ -253,19 +264,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--model", default=DEFAULT_MODEL, help="Hub id or folder")
     options.add_argument("--rates", default="", help="comma-separated; .5,.33,.2 by default, .33 for --rolling")
-    options.add_argument("--histories", type=int, help="20 by default, 10 for --rolling")
+    options.add_argument("--histories", type=int, help="40 by default, 10 for --rolling")
     options.add_argument(
         "--turns", type=int, default=24, help="of each history; 20 for --rolling, a compaction after each"
     )
     options.add_argument("--tokens", type=int, default=170, help="about so many in a tool result")
-    options.add_argument("--seed", type=int, default=0, help="of the first history; the others have the next ones")
+    options.add_argument(
+        "--seed", type=int, default=1000, help="of the first history; the others have the next ones"
+    )  # nothing was chosen on these
     options.add_argument("--rolling", action="store_true")
     options.add_argument(
         "--output", type=Path, help="a file; identifiers.json or rolling.json of the results by default"
     )
     arguments = options.parse_args(argv)
     rates = [float(rate) for rate in (arguments.rates or (".33" if arguments.rolling else ".5,.33,.2")).split(",")]
-    histories = arguments.histories or (10 if arguments.rolling else 20)
+    histories = arguments.histories or (10 if arguments.rolling else 40)
     turns = min(arguments.turns, 20) if arguments.rolling else arguments.turns
     compressor = compressor_of(arguments.model)
     tallies: Tallies = {str(rate): defaultdict(Tally) for rate in rates}

@@ -1,8 +1,8 @@
-"""What becomes of hostile and odd input: python -m eval.robustness --output FILE [--rounds N] [--large]
+"""What becomes of hostile and odd input: python -m eval.robustness [--rounds N] [--large]
 
 Each case ends as a right result (the budget kept, pieces verbatim and in order, everything restored exactly), as a
 clear `ReetError`, or it fails: as wrong, as a crash, or as too slow. `--large` adds what takes minutes: one message of
-10 MB and 10,000 messages, with peak memory beyond the loaded model.
+10 MB and 10,000 messages, with peak memory beyond the loaded model. Written to `eval/results/agent/robustness.json`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from eval import records
 from eval.systems.reet import extractor
 from eval.systems.reet import scorer as load_scorer
 from reet_hf import Compressor, Session
@@ -424,7 +425,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--large", action="store_true", help="also what takes minutes")
     options.add_argument("--threads", type=int, default=1)
-    options.add_argument("--output", type=Path)
+    options.add_argument("--output", type=Path, default=records.FOLDER / "agent" / "robustness.json")
     arguments = options.parse_args()
     torch.set_num_threads(arguments.threads)
     scorer = load_scorer(arguments.model)
@@ -439,9 +440,8 @@ def main() -> None:
     if arguments.large:
         result["large"] = large(compressor, arguments.seed)
     result["hardware"] = {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A ledger is a fold over messages: what it says depends on them and their order a
 message equals one made at once. Sources are only ever added. A fact whose text holds values (a date, a number, an
 identifier …) has an *attribute*; a later value of the same attribute closes the earlier one, which stays with its place
 and with what closed it. A correction ("no, the 14th", "actually …") closes what has values of the same kinds and was
-said last.
+said last. A question states nothing: what stands in one is mentioned, not said.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _CORRECTION = regex.compile(
     r"|(?:moved|postponed|rescheduled|updated) to|not .{1,40}? but)\b|^\s*(?:no|sorry|wait|oh)\b[ ,.:]",
     regex.IGNORECASE,
 )
+_ASKED = regex.compile(r"[?？؟]['\"”’)\]]*\s*$|\b(?:please|let me|let['’]s) confirm\b", regex.IGNORECASE)
 _CHANGE_WORDS = """
 actually instead rather correction meant mean now no sorry wait new newly updated update changed change moved move
 postponed rescheduled still also currently make made set again please thanks okay yes right
@@ -118,7 +119,10 @@ class Ledger:
                     f"{subject.end} of message {subject.message}."
                 )
         places = self._mention(text, found, said)
-        corrected = [(start, end) for start, end in sentences(text) if _CORRECTION.search(text, start, end)]
+        parts = sentences(text)
+        asked = [(start, end) for start, end in parts if _ASKED.search(text, start, end)]
+        said = [s for s in said if not any(start <= s.start < end for start, end in asked)]
+        corrected = [(start, end) for start, end in parts if _CORRECTION.search(text, start, end)]
         for statement in said:
             correcting = any(start <= statement.start < end for start, end in corrected)
             self._state(statement, places[(statement.subject.start, statement.subject.end)], correcting)

@@ -65,13 +65,24 @@ def _entries(text: str, rows: Sequence[Offsets]) -> list[Entry]:
             if found and found[-1][2]:
                 found[-1] = (found[-1][0], last, found[-1][2])  # goes on with the entry above
             continue
-        fields = [match for row in rows[first:last] if (match := _FIELD.match(text, *row))]
-        opening = _COMMIT.match(text, *rows[first]) or _FIELD.match(text, *rows[first])
-        if opening and len(fields) >= FIELDS and 2 * len(fields) >= last - first:
-            found.append((first, last, opening.group(1)))
+        fields = [number for number in range(first, last) if _FIELD.match(text, *rows[number])]
+        starts = [number for number in range(first, last) if _opening(text, rows[number])]
+        if starts and len(fields) >= FIELDS and 2 * len(fields) >= last - starts[0]:
+            found += _led(first, starts[0], (starts[0], last, _opening(text, rows[starts[0]])))
         else:
-            found.extend(_items(text, rows, first, last))
+            found += _items(text, rows, first, last)
     return found
+
+
+def _opening(text: str, row: Offsets) -> str:
+    """The key that a line begins with, nothing if it has none."""
+    match = _COMMIT.match(text, *row) or _FIELD.match(text, *row)
+    return match.group(1) if match else ""
+
+
+def _led(first: int, start: int, *entries: Entry) -> list[Entry]:
+    """Entries after the lines from number `first` to `start` of their paragraph, which are none."""
+    return [*([(first, start, "")] if start > first else []), *entries]
 
 
 def _paragraphs(text: str, rows: Sequence[Offsets]) -> Iterator[tuple[int, int]]:
@@ -89,6 +100,10 @@ def _items(text: str, rows: Sequence[Offsets], first: int, last: int) -> list[En
     """The items of a list of which at least half have indented lines below; any other paragraph as no entry."""
     starts = [number for number in range(first, last) if not indentation(text, *rows[number])]
     items = [number for number in starts if _ITEM.match(text, *rows[number])]
-    if items != starts or 2 * (last - first) < 3 * len(items):
+    if (
+        not items
+        or items != [number for number in starts if number >= items[0]]
+        or 2 * (last - items[0]) < 3 * len(items)
+    ):
         return [(first, last, "")]
-    return [(a, b, "item") for a, b in zip(items, [*items[1:], last], strict=True)]
+    return _led(first, items[0], *((a, b, "item") for a, b in zip(items, [*items[1:], last], strict=True)))

@@ -135,7 +135,10 @@ def _regain(
     count: Callable[[Sequence[Span]], int],
 ) -> tuple[list[Span], int, np.ndarray]:
     """Buy steps of most worth for what is left; less of them where the exact count says that they do not fit."""
-    room, steps = limit - used, Steps.of(candidates)
+    room = limit - used
+    if room <= TOLERANCE * limit:
+        return spans, used, levels
+    steps = Steps.of(candidates)
     while room > TOLERANCE * limit:
         more = greedy(steps, candidates, overheads, room, levels)
         if (more == levels).all():

@@ -103,13 +103,20 @@ def overheads(state: State, counts: Counts) -> np.ndarray:
     if along:
         more[[span.message - first for span in along]] += unit_costs(conversation, along, counts)
     counts.overheads = np.concatenate((counts.overheads, more))
-    state.containers.read(conversation.messages)
-    slices = list(state.containers.slices(len(counts.frames)))
-    costs = unit_costs(conversation, [span for _, span in slices], counts)
-    total = len(state.containers.frames)
-    frames = np.bincount([number for number, _ in slices], costs, total)[len(counts.frames) :] if slices else []
-    counts.frames = np.concatenate((counts.frames, np.array(frames, dtype=np.int64)))
-    return prices(np.bincount(conversation.homes, counts.overheads, len(conversation.messages)), counts.frames)
+    alone = np.bincount(conversation.homes, counts.overheads, len(conversation.messages))
+    return prices(alone, _frame_costs(state, counts))
+
+
+def _frame_costs(state: State, counts: Counts) -> np.ndarray:
+    """Estimated tokens of the frame of each container, of shape `(containers,)`, brought up to the last message."""
+    state.containers.read(state.conversation.messages)
+    known, total = len(counts.frames), len(state.containers.frames)
+    slices = list(state.containers.slices(known))
+    if slices:
+        costs = unit_costs(state.conversation, [span for _, span in slices], counts)
+        owners = np.array([number for number, _ in slices]) - known
+        counts.frames = np.concatenate((counts.frames, np.bincount(owners, costs, total - known).astype(np.int64)))
+    return counts.frames
 
 
 def comes_along(conversation: Conversation, places: np.ndarray) -> np.ndarray:

@@ -65,6 +65,22 @@ def test_names_that_mean_the_same(first, second, kind, same):
     assert len(ledger.entities) == (1 if same else 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("The Lark leaves at 9:40.", True),
+        ("Ask Bo? The Lark leaves at 9:40.", True),
+        ("So you mean that the Lark leaves at 9:40?", False),
+        ("Please confirm: the Lark leaves at 9:40.", False),
+        ("“The Lark leaves at 9:40?”", False),
+    ],
+)
+def test_a_question_states_nothing_but_mentions(text, holds):
+    ledger = ledger_of((text, [("Lark", "PRODUCT")], [("Lark", "leaves at 9:40")]))
+    assert held(ledger) == ({"Lark": ["leaves at 9:40"]} if holds else {})
+    assert [known.names for known in ledger.entities] == [["Lark"]]
+
+
 def test_a_name_of_another_type_is_another_entity():
     ledger = ledger_of(
         ("Jordan called.", [("Jordan", "PERSON")], []), ("I flew to Jordan.", [("Jordan", "LOCATION")], [])

@@ -212,6 +212,12 @@ STRUCTURED = {
     "csv": (CSV, "table"),
     "tsv": ("\n".join("a b\tc. d\te\tf" for _ in range(4)), "table"),
     "json": (OBJECT, "json"),
+    "fields": ("\n\n".join(f"id: {i}\nname: a. b\nnote: {'long ' * 9}on" for i in range(4)), "listing"),
+    "commits": (
+        "\n\n".join(f"commit {i:040x}\nAuthor: A\nDate: May\n\n    Title {i}\n\n    Body." for i in range(4)),
+        "listing",
+    ),
+    "results": ("\n".join(f"{i}. A title\n   a link\n   {'text ' * 20}end" for i in range(4)), "listing"),
     "json lines": ("\n".join(json.dumps({"id": i, "text": "one. two"}) for i in range(9)), "json"),
     "fence with a diff": (f"```diff\n{DIFF[:-5]}\n```", "code"),
     "fence in a quote": ("> ```\n> a. b\n> ```", "code"),

@@ -69,7 +69,14 @@ TABLE = "| name | price | note |\n|---|:---:|---|\n" + "\n".join(
 CSV = "name,price,note,kind\n" + "\n".join(f'tea {i},{i}.50,a longer note,"a,b"' for i in range(14))
 LINES = "\n".join(json.dumps({"t": i // 3, "message": "hello there, a message to you"}) for i in range(14))
 
+FIELDS = "\n\n".join(f"id: KX-{i}\nowner: Ann Lee\nnote: nothing much to say of {i}" for i in range(8))
+COMMITS = "\n\n".join(f"commit {i:040x}\nAuthor: Ann\nDate:   2024-05-0{i + 1}\n\n    Change {i}" for i in range(6))
+RESULTS = "\n".join(f"{i}. A title of {i}\n   https://example.org/{i}\n   Some text below it." for i in range(1, 8))
+
 SAMPLES = {
+    "listing": ("listing", FIELDS),
+    "commits": ("listing", COMMITS),
+    "results": ("listing", RESULTS),
     "record": ("json", json.dumps(RECORD, indent=2)),
     "compact": ("json", json.dumps(RECORD, separators=(",", ":"))),
     "map": ("json", json.dumps({f"user{i}@example.com": {"age": i, "…": "city"} for i in range(20)})),
@@ -371,6 +378,32 @@ def test_a_frame_is_what_stands_with_a_container():
     told = "".join(text[start:end] for start, end in found)
     assert '"status": "ok"' in told and '"count": 41' in told and "Starting" not in told
     assert closed(part, [found[0]])[0][0] == 0
+
+
+@pytest.mark.parametrize("text, count", [(FIELDS, 8), (COMMITS, 6), (RESULTS, 7)])
+def test_an_entry_of_a_listing_is_one_leaf(text, count):
+    part = structure(text, 0, len(text), "listing")
+    found = [text[leaf.start : leaf.end] for leaf in leaves(part)]
+    assert len(found) == count and "".join("".join(entry.split()) for entry in found) == "".join(text.split())
+    third = leaves(part)[2]
+    assert render(text, part, [(third.start, third.end)]).count("[… ") == 2
+
+
+def test_a_small_item_of_a_list_is_one_leaf_however_it_is_written():
+    items = [
+        {"id": f"KX-{i}", "about": {"who": {"name": "Ann Lee", "sure": True}, "what": "a blue lamp"}} for i in range(9)
+    ]
+    for indent in (None, 2, 8):
+        text = json.dumps({"status": 200, "data": {"items": items}}, indent=indent)
+        found = leaves(structure(text, 0, len(text), "json"))
+        assert [json.loads(text[leaf.start : leaf.end]) for leaf in found] == items
+
+
+def test_a_diff_whose_last_blank_line_was_trimmed_keeps_its_header():
+    text = (DIFF + "\n \n \n").replace("@@ -1 +1 @@", "@@ -1,3 +1,3 @@").rstrip()
+    part = structure(text, 0, len(text), "diff")
+    last = leaves(part)[-1]
+    assert "+++ b/other.txt" in render(text, part, [(last.start, last.end)])
 
 
 def test_a_short_block_is_one_leaf():

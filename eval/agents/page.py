@@ -10,17 +10,35 @@ from eval import records
 from eval.tables import table
 
 FOLDER = records.FOLDER / "agent"
-SHOWN = ("identifiers: text", "identifiers: text, with owner and subject", "values: current", "values: only an old one")
+SHOWN = (
+    "identifiers, history from 2,000 tokens: text",
+    "identifiers: text",
+    "identifiers: text, with owner and subject",
+    "values: current",
+    "values: only an old one",
+)
+ROLLED = (
+    "identifiers when they are used: text",
+    "identifiers: text",
+    "values: current",
+    "values: only an old one",
+)
+AFTER = (1, 5, 10, 15, 19)  # compactions
 
 
 def page(folder: Path = FOLDER) -> str:
     """Markdown tables of everything that was measured, empty if there is nothing."""
-    parts = []
-    for name, told in (("validity", _validity), ("identifiers", _identifiers), ("crash", _crash)):
-        path = folder / f"{name}.json"
-        if path.is_file():
-            parts.append(told(json.loads(path.read_text(encoding="utf-8"))))
-    return "\n\n".join(parts)
+    told = {
+        "validity": _validity,
+        "identifiers": _identifiers,
+        "rolling": _rolling,
+        "cache": _cache,
+        "crash": _crash,
+        "robustness": _robustness,
+    }
+    paths = {name: folder / f"{name}.json" for name in told}
+    found = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.is_file()}
+    return "\n\n".join(told[name](record) for name, record in found.items())
 
 
 def _validity(record: dict[str, Any]) -> str:
@@ -41,10 +59,10 @@ def _identifiers(record: dict[str, Any]) -> str:
     head = ["budget", "system", *SHOWN, "problems of validity"]
     return (
         f"What the next call of an agent needs, {record['histories']} generated histories of {record['turns']} turns "
-        "and about "
-        f"{record['tokens']['mean']:,} tokens: identifiers of earlier results that it uses, values that changed; "
-        "brackets hold the 95 % interval. `REET, query` is given the user's message as a query, `REET` finds it "
-        f"itself. `python -m eval.agent_identifiers`\n\n{table(head, rows)}"
+        f"and about {record['tokens']['mean']:,} tokens, each compressed at up to six turns: identifiers of earlier "
+        "results that it uses, in all histories and in those that have 2,000 tokens by then, and values that changed, "
+        "which nobody asks for; brackets hold the 95 % interval. `REET, query` is given the user's message as a query, "
+        f"`REET` finds it itself. `python -m eval.agent_identifiers`\n\n{table(head, rows)}"
     )
 
 
@@ -58,9 +76,70 @@ def _wrong(own: dict[str, Any]) -> int:
     return sum(own["invalid"].values())
 
 
+def _rolling(record: dict[str, Any]) -> str:
+    parts = []
+    for rate, systems in record["rates"].items():
+        rows = [
+            [system, *(_cell(own["measures"].get(key)) for key in ROLLED), str(_wrong(own))]
+            for system, own in systems.items()
+        ]
+        parts.append(table(["system", *ROLLED, "problems of validity"], rows))
+        names = [("identifiers", "text"), ("values", "current")]
+        rows = [
+            [f"{what}, {system}", *(_plain(own["measures"].get(f"{what} after compaction {n}: {key}")) for n in AFTER)]
+            for what, key in names
+            for system, own in systems.items()
+        ]
+        parts.append(table([f"after compaction, {float(rate):.0%}", *map(str, AFTER)], rows))
+    return (
+        f"Where the application itself forgets what was dropped: {record['histories']} histories, compacted after each "
+        f"of {record['turns']} turns to a share of all tokens that the history has in the end, the output of one "
+        "compaction being part of the input of the next. Identifiers that any later turn uses and, of values that "
+        "changed, the present one. `python -m eval.agent_identifiers --rolling`\n\n" + "\n\n".join(parts)
+    )
+
+
+def _cache(record: dict[str, Any]) -> str:
+    names = ("cache_hit_share", "survival", "billed_tokens", "prompt_tokens", "longest_prompt", "rebases")
+    rows = [
+        [
+            f"{int(limit):,}",
+            system,
+            *(f"{own[name]:.3f}" if own[name] <= 1 and name in names[:2] else f"{own[name]:,}" for name in names),
+        ]
+        for limit, systems in record["budgets"].items()
+        for system, own in systems.items()
+    ]
+    sizes = " and ".join(f"{size:,}" for size in record["history_tokens"])
+    return (
+        f"An agent run of {record['turns']} turns ({record['requests']:,} requests in all; histories of {sizes} "
+        "tokens in the end) with a provider's prompt cache: share of the tokens read from the cache, identifiers that "
+        "the next call needs and that are in the prompt, tokens billed where a cached one costs "
+        f"{record['cache']['factor']:g} of another. `python -m eval.cache_simulation`\n\n"
+        f"{table(['budget', 'system', *(name.replace('_', ' ') for name in names)], rows)}"
+    )
+
+
 def _crash(record: dict[str, Any]) -> str:
     return (
         f"A session that is written to was killed at {record['points']} random points: of "
         f"{record['acknowledged_turns']} turns whose call had returned {record['lost']} were lost; "
         f"{record['torn_lines_cut_off']} half-written lines were cut off. `python -m eval.crash`"
     )
+
+
+def _robustness(record: dict[str, Any]) -> str:
+    keys = ("tried", "right", "refused", "wrong", "crash", "slow", "longest_s")
+    rows = [[name, *(str(own[key]) for key in keys)] for name, own in record["families"].items()]
+    head = ["hostile or odd input", "tried", "right", "clear error", "wrong", "crash", "too slow", "longest, s"]
+    parts = [f"`python -m eval.robustness --large`\n\n{table(head, rows)}"]
+    if record.get("large"):
+        rows = [
+            [own["input"], own["outcome"], f"{own['processor_s']:g}", str(own["peak_mb"])] for own in record["large"]
+        ]
+        parts.append(table(["large input", "outcome", "processor seconds", "peak MB beyond the model"], rows))
+    return "\n\n".join(parts)
+
+
+def _plain(measure: dict[str, Any] | None) -> str:
+    return "–" if not measure or measure["value"] is None else f"{measure['value']:.3f}"

@@ -47,7 +47,7 @@ def _chances(places: np.ndarray, words: np.ndarray, wanted: np.ndarray, count: i
     frequency = has.sum(0)
     rarest = np.log1p(count)
     weights = np.where(frequency > 0, np.log1p(count / np.maximum(frequency, 1)), UNKNOWN * rarest)
-    share = has @ weights / weights.sum()
+    share = np.round(has @ weights / weights.sum(), 9)  # equal shares are equal, and at most 1
     order = np.sort(share)
     rivals = count - np.searchsorted(order, share, side="left")
     return np.where(share > 0, share / rivals, 0.0)

@@ -95,8 +95,8 @@ class ReadingContext:
         before = [span for span in spans if (span.message, span.start) < (answer.message, answer.start)]
         if before and before[-1].message == answer.message:
             before[-1] = Span(answer.message, before[-1].start, min(before[-1].end, answer.start))
-        opened = [*before, Span(answer.message, answer.start, answer.start)]
-        start = len(render_text(self.conversation, opened))
+        opened = [*before, Span(answer.message, answer.start, answer.start + 1)]
+        start = len(render_text(self.conversation, opened)) - 1
         end = start + answer.end - answer.start
         rendered = render_text(self.conversation, spans)
         return (start, end) if rendered[start:end] == self.text(answer) else None
