@@ -40,9 +40,9 @@ from eval.revision import revision
 from eval.systems.reet import extractor, scorer
 from reet_hf import Compressor
 from reet_hf.budget import resolve_counter, tool_tokens
-from reet_hf.compressor import Options
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.errors import ReetError
+from reet_hf.options import Options
 from reet_hf.registration import DEFAULT_MODEL, bundled_model
 from reet_hf.rendering import rendered_tokens, whole
 

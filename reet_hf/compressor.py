@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
@@ -11,18 +11,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .budget import checked_tools, is_number, resolve_counter, resolve_limit
+from .budget import resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .coverage import worth_of_coverage
-from .defaults import checked_defaults, recent_spans, system_spans, tagged_spans
+from .defaults import recent_spans, system_spans, tagged_spans
 from .errors import ReetError
 from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
 from .mentions import find_mentions, message_mentions
 from .openings import openings, weighed
+from .options import Options
 from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
 from .protection import protected_spans, protection_rules
+from .recall import clipped
 from .receipt import entities_of, known_entities, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
@@ -36,6 +38,7 @@ from .state import (
     accountable,
     comes_along,
     forms_of,
+    labels_and_calls,
     ledger_of,
     measured,
     mentioned_in,
@@ -46,57 +49,12 @@ from .state import (
 )
 from .view import View
 
-STRATEGIES = ("extractive", "facts")
-DEFAULT_BUDGET = 0.3
 DEFAULT_RECENT = 1  # turns that are protected where nothing else is asked for and they leave room
 REPEATED = 0.01  # what a line that was there before counts beside it
 RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
+LEAST_SHARE = 0.25  # of the best chance, below which nothing is recalled for a query
 RUNNING = (*UNITS, "tool")  # kinds of units that are part of running text
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller may choose for one compression; see the README for each."""
-
-    budget: float | int | None = None
-    tokenizer: Any = None
-    unit: str = "auto"
-    strategy: str = "extractive"
-    protect: Sequence[Any] = ()
-    threshold: float | None = None
-    keep_recent: int | None = None
-    keep_system: bool | None = None
-    keep_tags: Sequence[str] = ()
-    markers: bool = False
-    tools: Sequence[Mapping[str, Any]] | None = None
-    ask_last: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.unit not in (*UNITS, "auto"):
-            raise ReetError(f"`unit` must be one of {', '.join(UNITS)} or auto, got {self.unit!r}.")
-        if self.strategy not in STRATEGIES:
-            raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
-        kept = self.protect or self.keep_recent or self.keep_system or self.keep_tags or self.markers
-        if self.strategy == "facts" and (self.unit != "auto" or kept):
-            raise ReetError(
-                "`strategy` 'facts' keeps facts, so it takes none of `unit`, `protect`, `keep_recent`, `keep_system`, "
-                "`keep_tags` and `markers`; leave them out."
-            )
-        if self.threshold is not None and not (is_number(self.threshold) and 0.0 <= self.threshold <= 1.0):
-            raise ReetError(f"`threshold` must be a chance between 0 and 1, got {self.threshold!r}.")
-        if self.budget is None:
-            object.__setattr__(self, "budget", DEFAULT_BUDGET if self.threshold is None else 1.0)
-        resolve_limit(self.budget, 0)
-        protection_rules(self.protect)
-        checked_defaults(self.keep_recent, self.keep_system, self.keep_tags)
-        if not isinstance(self.markers, bool):
-            raise ReetError(f"`markers` must be True or False, got {self.markers!r}.")
-        if self.ask_last is not None and not isinstance(self.ask_last, bool):
-            raise ReetError(f"`ask_last` must be True, False or None, got {self.ask_last!r}.")
-        object.__setattr__(self, "tools", checked_tools(self.tools))
-        if self.tokenizer is not None:
-            object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))
 
 
 class Extractor(Protocol):
@@ -271,6 +229,42 @@ class Compressor:
             kept = [unit.span for unit in measured(state, asked.view.counts, asked.unit)]
             return self._result(asked, _everything(state.conversation), asked.view.framed(kept))
         return self._result(asked, self._chosen(asked))
+
+    def choose_within(
+        self,
+        state: State,
+        parts: Sequence[Span],
+        query: str | None,
+        history: Sequence[Turn],
+        limit: int,
+        options: Options,
+        count: Callable[[Sequence[Span]], int],
+    ) -> list[Span]:
+        """What of some parts of an encoded conversation a query most likely needs, in order.
+
+        Where scores are chances, what is far less likely than the likeliest is left out.
+
+        Args:
+            state, query, history: As for `compress_turn`.
+            parts: Spans in order, without overlap; nothing else is chosen.
+            limit: Tokens that `count` may say of what is chosen.
+            options: `tokenizer`, `unit` and `threshold` count.
+            count: Exact tokens of spans.
+        """
+        conversation, counts = state.conversation, state.counted(resolve_counter(options.tokenizer, self.counter))
+        scores = self._scores(state, query, history, False)
+        unit = "sentence" if options.unit == "auto" else options.unit
+        found = [
+            replace(each, kind=unit if each.kind == "tool" else each.kind, group=None)
+            for each in clipped(measured(state, counts, unit), parts)
+        ]  # by themselves, whatever exchange they are part of
+        candidates = Candidates(found, pool(scores, span_array(found)), unit_costs(conversation, found, counts))
+        if scores.chances is not None or options.threshold is not None:
+            least = options.threshold or LEAST_SHARE * candidates.scores.max(initial=0.0)
+            candidates = _above(candidates, least, scores)
+        opening = labels_and_calls(conversation.messages, counts.counter)
+        finer = [partial(_split, conversation, scores, counts, level) for level in FINER[unit]]
+        return fit(candidates, opening, limit, [], count, finer)
 
     def _asked(self, state: State, query: str | None, history: Sequence[Turn], options: Options) -> _Asked:
         """One compression that was asked for, its budget in tokens and its scores."""

@@ -40,6 +40,12 @@ def framed(conversation: Conversation, spans: Iterable[Span], prompt: bool = Fal
     return [span for number in sorted(places) for span in places[number]]
 
 
+def standing(conversation: Conversation, spans: Iterable[Span]) -> list[Span]:
+    """`spans` with the frames of the structured blocks that they touch, whatever else a conversation needs."""
+    kept = groupby(spans, key=lambda span: span.message)
+    return [span for number, own in kept for span in _in_message(number, conversation.messages[number], list(own))]
+
+
 def _in_message(number: int, message: Message, own: Sequence[Span]) -> list[Span]:
     """Kept spans of one message with the frames of the blocks that they touch."""
     found = [span for span in own if span.end > span.start]

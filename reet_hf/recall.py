@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from .budget import resolve_counter, resolve_limit
 from .conversation import Conversation, Message, parse_query
 from .errors import ReetError
-from .records import Span, Turn
-from .rendering import joint, render_messages, render_text
+from .frames import standing
+from .records import Span, Turn, Unit
+from .rendering import render_messages, render_text
 
+SpanOrUnit = TypeVar("SpanOrUnit", Span, Unit)
 TOOL = "recall_context"
 OPTIONS = {"tokenizer", "unit", "threshold"}
 LOOKS_LIKE_ID = re.compile(r"[0-9a-f]{6,12}")
@@ -271,106 +270,20 @@ def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True)
-class Part:
-    """A slice of the original conversation, and where it stands in an excerpt; an empty slice stands for tool calls."""
-
-    span: Span
-    message: int
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Excerpt:
-    """Parts of a conversation as a conversation of their own, a message for each that they come from.
-
-    Its messages have the labels of the original ones and no other role than the assistant's, so that each part can be
-    kept or dropped by itself.
-    """
-
-    conversation: Conversation
-    parts: tuple[Part, ...]
-
-    @classmethod
-    def of(cls, conversation: Conversation, spans: Sequence[Span]) -> Excerpt:
-        """The excerpt of `merged` spans."""
-        messages: list[Message] = []
-        parts: list[Part] = []
-        for number, own in groupby(spans, key=lambda span: span.message):
-            original = conversation.messages[number]
-            text, last = "", None
-            for span in own:
-                if last is not None and span.start > last:
-                    text += joint(original.text[last : span.start])
-                slice_ = original.text[span.start : span.end]
-                if slice_:
-                    parts.append(Part(span, len(messages), len(text), len(text) + len(slice_)))
-                text, last = text + slice_, span.end
-            calls = _calls_text(original)
-            if calls:
-                text = f"{text} {calls}" if text else calls
-                parts.append(Part(Span(number, 0, 0), len(messages), len(text) - len(calls), len(text)))
-            role = "assistant" if original.label else "document"
-            messages.append(Message(role, text, original.label, raw={"role": role, "content": text}))
-        return cls(Conversation(tuple(messages), "context"), tuple(parts))
-
-    def project(self, scores: Any) -> Any:
-        """Scores of the whole conversation (a `TokenScores`) as scores of the excerpt."""
-        rows: list[np.ndarray] = [np.zeros(0, dtype=np.int64)]
-        places: list[np.ndarray] = [np.zeros((3, 0), dtype=np.int64)]
-        ends = [part.span.end for part in self.parts]
-        scale = int(max([scores.ends.max(initial=0), *ends])) + 1
-        firsts, lasts = scores.messages * scale + scores.starts, scores.messages * scale + scores.ends
-        for part in self.parts:
-            span = part.span
-            low = int(np.searchsorted(lasts, span.message * scale + span.start, side="right"))
-            high = int(np.searchsorted(firsts, span.message * scale + span.end, side="left"))
-            own = np.arange(low, max(high, low))
-            shift = part.start - span.start
-            starts = np.maximum(scores.starts[own], span.start) + shift
-            stops = np.minimum(scores.ends[own], span.end) + shift
-            rows.append(own)
-            places.append(np.stack((np.full(len(own), part.message), starts, stops)))
-        chosen = np.concatenate(rows)
-        messages, starts, stops = np.concatenate(places, axis=1)
-        values = {
-            name: None if getattr(scores, name) is None else getattr(scores, name)[chosen]
-            for name in ("importance", "chances", "prior")
-        }
-        return replace(scores, messages=messages, starts=starts, ends=stops, **values)
-
-    def original(self, spans: Iterable[Any]) -> tuple[Span, ...]:
-        """Places of the excerpt as places of the original conversation."""
-        found = []
-        for place in spans:
-            for part in self.parts:
-                start, end = max(part.start, place.start), min(part.end, place.end)
-                if part.message == place.message and start < end:
-                    shift = part.span.start - part.start
-                    is_call = part.span.end == part.span.start
-                    found.append(part.span if is_call else Span(part.span.message, start + shift, end + shift))
-        return merged(found)
-
-
-def _calls_text(message: Message) -> str:
-    """A message's tool calls as `render_text` shows them."""
-    return render_text(Conversation((replace(message, role="document"),)), [Span(0, 0, 0)])
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """A scorer of one excerpt that asks the scorer of the whole conversation, which is encoded already."""
-
-    scorer: Any
-    scored: Any
-    excerpt: Excerpt
-
-    def encode(self, conversation: Conversation, state: Any = None) -> Any:
-        return self
-
-    def score(self, state: Any, query: str | None, history: Sequence[Turn]) -> Any:
-        return self.excerpt.project(self.scorer.score(self.scored, query, history))
+def clipped(found: Sequence[SpanOrUnit], parts: Sequence[Span]) -> list[SpanOrUnit]:
+    """What of ordered spans or units lies in ordered parts; of an empty one all, where it is a part itself."""
+    inside: list[SpanOrUnit] = []
+    place = 0
+    for each in found:
+        while place < len(parts) and (parts[place].message, parts[place].end) < (each.message, each.start):
+            place += 1
+        for part in parts[place:]:
+            if (part.message, part.start) > (each.message, each.end):
+                break
+            start, end = max(part.start, each.start), min(part.end, each.end)
+            if part.message == each.message and (start < end or (part.start, part.end) == (each.start, each.end)):
+                inside.append(replace(each, start=start, end=end))
+    return inside
 
 
 def recalled(
@@ -412,12 +325,18 @@ def recalled(
     original = tokens = counter.count(text) if parts else 0
     limit = original if budget is None else resolve_limit(budget, original)
     if original > limit or options.get("threshold") is not None:
-        excerpt = Excerpt.of(conversation, parts)
-        within = copy.copy(compressor)
-        within.scorer, within.extractor = _Scored(compressor.scorer, state.scored, excerpt), None
-        own = {**options, "budget": max(limit, 1), "keep_recent": 0}  # an excerpt has no turns
-        made = within.compress_turn(within.encode(excerpt.conversation), query, tuple(history), **own)
-        text, tokens, parts = made.text, made.tokens.compressed, excerpt.original(made.pieces)
+
+        def shown(kept: Sequence[Span]) -> list[Span]:
+            return clipped(standing(conversation, kept), parts)
+
+        def count(kept: Sequence[Span]) -> int:
+            return counter.count(render_text(conversation, shown(kept))) if kept else 0
+
+        chosen = compressor.options(**options)
+        kept = compressor.choose_within(state, parts, query, tuple(history), max(limit, 1), chosen, count)
+        parts = merged(shown(kept))
+        text = render_text(conversation, parts)
+        tokens = counter.count(text) if parts else 0
     return {
         "text": text,
         "messages": render_messages(conversation, parts),

@@ -13,7 +13,7 @@ import numpy as np
 
 from .budget import TokenCounter, costs_at
 from .choice import Forms
-from .conversation import Conversation
+from .conversation import Conversation, Message
 from .coverage import Mentioned
 from .frames import is_short_exchange
 from .ledger import Ledger
@@ -88,16 +88,8 @@ def overheads(state: State, counts: Counts) -> np.ndarray:
     """
     conversation = state.conversation
     fresh = conversation.messages[len(counts.overheads) :]
-    labels = sorted({message.label for message in fresh})
-    empty, *sizes = counts.counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
-    label_size = {label: max(size - empty, 0) for label, size in zip(labels, sizes, strict=True)}
-    frame = 4 if counts.counter.chat is not None else 0
-    calling = [message for message in fresh if message.calls]
-    none, *told = counts.counter.counts(["", *map(calls_text, calling)])
-    calls = {id(message): size - none + CALL_FRAME for message, size in zip(calling, told, strict=True)}
-    more = np.array(
-        [label_size[message.label] + frame + calls.get(id(message), 0) for message in fresh], dtype=np.int64
-    )
+    frame = np.array([CALL_FRAME if message.calls else 0 for message in fresh], dtype=np.int64)
+    more = labels_and_calls(fresh, counts.counter) + frame + (4 if counts.counter.chat is not None else 0)
     first = len(counts.overheads)
     along = [Span(n, 0, len(m.text)) for n, m in enumerate(fresh, first) if is_short_exchange(m)]
     if along:
@@ -105,6 +97,17 @@ def overheads(state: State, counts: Counts) -> np.ndarray:
     counts.overheads = np.concatenate((counts.overheads, more))
     alone = np.bincount(conversation.homes, counts.overheads, len(conversation.messages))
     return prices(alone, _frame_costs(state, counts))
+
+
+def labels_and_calls(messages: Sequence[Message], counter: TokenCounter) -> np.ndarray:
+    """Estimated tokens of the label and the tool calls of each message, of shape `(messages,)`."""
+    labels = sorted({message.label for message in messages})
+    empty, *sizes = counter.counts(["", *(f"{label}: " if label else "" for label in labels)])
+    label_size = {label: max(size - empty, 0) for label, size in zip(labels, sizes, strict=True)}
+    calling = [message for message in messages if message.calls]
+    none, *told = counter.counts(["", *map(calls_text, calling)])
+    calls = {id(message): size - none for message, size in zip(calling, told, strict=True)}
+    return np.array([label_size[message.label] + calls.get(id(message), 0) for message in messages], dtype=np.int64)
 
 
 def _frame_costs(state: State, counts: Counts) -> np.ndarray:

@@ -10,17 +10,18 @@ import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import pipeline
 
 from reet_hf import Compressor, ReetError, Session
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.journal import JOURNAL
 from reet_hf.recall import (
     TOOL,
-    Excerpt,
     Omitted,
     RecallCall,
     RecallGuard,
     RecallLimits,
+    clipped,
     merged,
     parse_call,
     recall_tool,
@@ -286,33 +287,35 @@ SPANS = st.lists(
 )
 
 
-@given(SPANS)
-def test_an_excerpt_knows_where_each_character_comes_from(spans):
-    parts = merged(spans)
-    excerpt = Excerpt.of(CONVERSATION, parts)
-    for part in excerpt.parts:
-        inside = excerpt.conversation.messages[part.message].text[part.start : part.end]
-        assert inside == (text_of(part.span) or 'track({"order": "AB-12"})')
-        assert excerpt.original([Span(part.message, part.start, part.end)]) == (part.span,)
-    covered = {(s.message, n) for s in spans for n in range(s.start, s.end)}
-    assert {(p.span.message, n) for p in excerpt.parts for n in range(p.span.start, p.span.end)} == covered
+@given(SPANS, SPANS)
+def test_what_is_clipped_is_what_both_have(found, spans):
+    own, parts = list(merged(found)), list(merged(spans))
+    inside = clipped(own, parts)
+    characters = [{(s.message, n) for s in each for n in range(s.start, s.end)} for each in (own, parts, inside)]
+    assert characters[2] == characters[0] & characters[1]
+    assert inside == sorted(inside)
+    assert {s for s in inside if s.start == s.end} == {s for s in own if s.start == s.end} & set(parts)
 
 
-@settings(deadline=None)
-@given(SPANS)
-def test_scores_go_with_their_words(spans):
-    excerpt = Excerpt.of(CONVERSATION, merged(spans))
-    scores = excerpt.project(Words().score(CONVERSATION, QUESTION, ()))
-    found = {}
-    for number, start, end, value in zip(scores.messages, scores.starts, scores.ends, scores.importance, strict=True):
-        assert 0 <= start < end <= len(excerpt.conversation.messages[number].text)
-        (place,) = excerpt.original([Span(int(number), int(start), int(end))])
-        assert text_of(place) == excerpt.conversation.messages[number].text[start:end]
-        found[place] = value
-    for span in merged(spans):
-        for word in regex.finditer(r"\S+", CONVERSATION.messages[span.message].text):
-            inside = Span(span.message, max(word.start(), span.start), min(word.end(), span.end))
-            assert inside.start >= inside.end or inside in found
+ROWS = [{"order": f"KX-{4000 + n}", "customer": f"Customer {n}", "item": "oak chair"} for n in range(40)]
+FOUND = {"id": "c2", "type": "function", "function": {"name": "list_orders", "arguments": "{}"}}
+LISTED = [
+    {"role": "user", "content": "Which orders are open?"},
+    {"role": "assistant", "content": None, "tool_calls": [FOUND]},
+    {"role": "tool", "tool_call_id": "c2", "content": json.dumps(ROWS)},
+    {"role": "assistant", "content": "There are forty."},
+    {"role": "user", "content": "Thank you. What is the weather like?"},
+]
+
+
+def test_rows_come_back_whole_and_alone(bundled):
+    session = Session(pipeline("reet-compression", model=str(bundled)))
+    session.append(LISTED)
+    out = session.compress(budget=110)
+    assert "KX-4031" not in json.dumps(out["messages"])
+    told = session.recall("Which order has Customer 31?", budget=120)
+    assert json.dumps(ROWS[31]) in told["text"]
+    assert sum(json.dumps(row) in told["text"] for row in ROWS) < 4
 
 
 def test_the_tool_is_one_of_openai():

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from reet_hf.budget import TokenCounter
-from reet_hf.compressor import Compressor, Extractor, Options
+from reet_hf.compressor import Compressor, Extractor
 from reet_hf.conversation import Conversation, parse_messages
+from reet_hf.options import Options
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.scorer import Scorer, TokenScores
 from reet_hf.state import State

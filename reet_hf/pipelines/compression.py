@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from ..compressor import Options
 from ..conversation import Request
+from ..options import Options
 from ..state import State
 from .conversations import ConversationPipeline
 
