@@ -24,7 +24,7 @@ from .openings import openings, weighed
 from .options import Options
 from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
 from .protection import protected_spans, protection_rules
-from .recall import clipped
+from .recall import clipped, telling
 from .receipt import entities_of, known_entities, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
@@ -52,7 +52,7 @@ from .view import View
 DEFAULT_RECENT = 1  # turns that are protected where nothing else is asked for and they leave room
 REPEATED = 0.01  # what a line that was there before counts beside it
 RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
-LEAST_SHARE = 0.25  # of the best chance, below which nothing is recalled for a query
+LEAST_SHARE = .4  # of the best chance, below which nothing is recalled for a query
 RUNNING = (*UNITS, "tool")  # kinds of units that are part of running text
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
@@ -242,7 +242,8 @@ class Compressor:
     ) -> list[Span]:
         """What of some parts of an encoded conversation a query most likely needs, in order.
 
-        Where scores are chances, what is far less likely than the likeliest is left out.
+        Where scores are chances, what is far less likely than the likeliest is left out; so is what says nothing, being
+        the function words of a shortened sentence, and what is said again later.
 
         Args:
             state, query, history: As for `compress_turn`.
@@ -256,7 +257,7 @@ class Compressor:
         unit = "sentence" if options.unit == "auto" else options.unit
         found = [
             replace(each, kind=unit if each.kind == "tool" else each.kind, group=None)
-            for each in clipped(measured(state, counts, unit), parts)
+            for each in telling(conversation, clipped(measured(state, counts, unit), parts))
         ]  # by themselves, whatever exchange they are part of
         candidates = Candidates(found, pool(scores, span_array(found)), unit_costs(conversation, found, counts))
         if scores.chances is not None or options.threshold is not None:

@@ -47,6 +47,11 @@ def content_words(text: str) -> list[tuple[str, int, int]]:
     return [word for word in words if word[0] not in FUNCTION_WORDS] or words
 
 
+def has_content(text: str) -> bool:
+    """Whether a text has a word that is no function word."""
+    return any(match.group().lower() not in FUNCTION_WORDS for match in WORD.finditer(text))
+
+
 @lru_cache(maxsize=1 << 17)
 def word_identity(word: str) -> int:
     """A positive number shared by the inflected forms of a word; 0 for function words and punctuation.

@@ -13,6 +13,7 @@ from .budget import resolve_counter, resolve_limit
 from .conversation import Conversation, Message, parse_query
 from .errors import ReetError
 from .frames import standing
+from .lexicon import has_content
 from .records import Span, Turn, Unit
 from .rendering import render_messages, render_text
 
@@ -89,7 +90,7 @@ class RecallGuard:
         for message in messages:
             if message.role == "user":
                 self.recalls, self.tokens, self.seen, self.own = 0, 0, [], []
-            elif _is_recall(message):
+            elif is_recall(message):
                 self.own.extend(message.calls)
             elif message.answers not in self.own:
                 self.seen = []
@@ -99,7 +100,7 @@ class RecallGuard:
         return {name: value for name, value in asdict(self).items() if name != "limits"}
 
 
-def _is_recall(message: Message) -> bool:
+def is_recall(message: Message) -> bool:
     """Whether a message calls the tool, and no other."""
     calls = message.raw.get("tool_calls") or ()
     return bool(calls) and all(call.get("function", {}).get("name") == TOOL for call in calls)
@@ -284,6 +285,18 @@ def clipped(found: Sequence[SpanOrUnit], parts: Sequence[Span]) -> list[SpanOrUn
             if part.message == each.message and (start < end or (part.start, part.end) == (each.start, each.end)):
                 inside.append(replace(each, start=start, end=end))
     return inside
+
+
+def telling(conversation: Conversation, found: Sequence[Unit]) -> list[Unit]:
+    """Units in order without those that have function words alone, and of those with one text only the last."""
+    texts = [conversation.messages[unit.message].text[unit.start : unit.end] for unit in found]
+    keys = [" ".join(text.casefold().split()) or number for number, text in enumerate(texts)]
+    last = {key: number for number, key in enumerate(keys)}
+    return [
+        unit
+        for number, (unit, text) in enumerate(zip(found, texts, strict=True))
+        if last[keys[number]] == number and (not text.strip() or has_content(text))
+    ]
 
 
 def recalled(

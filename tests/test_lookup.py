@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from math import log1p
+from math import exp, log1p, sqrt
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import pipeline
 
-from reet_hf.scoring.lookup import UNKNOWN, named_records
+from reet_hf.scoring.lookup import BEHIND, NONE, SHARPNESS, UNKNOWN, named_records
 
 WORDS = st.integers(0, 6)
 
@@ -25,7 +25,14 @@ def twin(records: list[list[int]], query: list[int]) -> list[float]:
     weight = {word: log1p(len(records) / n) if n else UNKNOWN * log1p(len(records)) for word, n in frequency.items()}
     total = sum(weight.values())
     shares = [sum(weight[word] for word in wanted if word in record) / total for record in records]
-    return [share / sum(other >= share - 1e-12 for other in shares) if share else 0.0 for share in shares]
+    return [
+        exp(BEHIND * (share - max(shares)))
+        / (1 + exp(-SHARPNESS * (share - NONE)))
+        / sqrt(sum(other >= share - 1e-9 for other in shares))
+        if share
+        else 0.0
+        for share in shares
+    ]
 
 
 @given(
@@ -47,8 +54,8 @@ def test_chances_are_those_of_the_twin(records, queries):
 def test_a_record_that_has_all_words_alone_is_meant():
     numbers, words = np.array([0, 0, 1, 1, 2, 2]), np.array([5, 7, 5, 8, 6, 7])
     found, chances = named_records(numbers, words, [np.array([5, 7])])
-    assert dict(zip(found.tolist(), chances.tolist(), strict=True))[0] == pytest.approx(1.0)
-    assert chances[1:].max() <= 0.25
+    assert dict(zip(found.tolist(), chances.tolist(), strict=True))[0] > 0.99
+    assert chances[1:].max() < 0.1
 
 
 PEOPLE = ["Ann Lee", "Bo Chen", "Cy Young", "Di Marsh", "Ed Novak", "Flo Iyer", "Gus Brandt", "Hal Demir"]

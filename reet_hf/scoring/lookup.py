@@ -2,8 +2,8 @@
 
 Records are looked up by the names in them, which is a question of words and not of meaning: "cancel Ann Lee's order for
 the blue lamp" names the one row that has both. The evidence is the share of the query's words that a record has, rare
-ones counting more (inverse document frequency over the records; Spärck Jones, 1972), and it is divided among the
-records that have as much of it.
+ones counting more (inverse document frequency over the records; Spärck Jones, 1972). It is less where other records
+have more of them, or as much: several with the same words may say the same again, or be meant none of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from collections.abc import Iterable
 import numpy as np
 
 UNKNOWN = 0.25  # weight of a query word that no record has, as a share of the weight of one that a single record has
+SHARPNESS = 20.0  # how fast the chance rises with the share around `NONE`
+BEHIND = 5.0  # how fast it falls with what the record is behind the best one
+NONE = 0.35  # share at which a record is as likely meant as not
 
 
 def named_records(
@@ -47,7 +50,7 @@ def _chances(places: np.ndarray, words: np.ndarray, wanted: np.ndarray, count: i
     frequency = has.sum(0)
     rarest = np.log1p(count)
     weights = np.where(frequency > 0, np.log1p(count / np.maximum(frequency, 1)), UNKNOWN * rarest)
-    share = np.round(has @ weights / weights.sum(), 9)  # equal shares are equal, and at most 1
-    order = np.sort(share)
-    rivals = count - np.searchsorted(order, share, side="left")
-    return np.where(share > 0, share / rivals, 0.0)
+    share = np.round(has @ weights / weights.sum(), 9)
+    rivals = count - np.searchsorted(np.sort(share), share, side="left")
+    named = 1.0 / (1.0 + np.exp(-SHARPNESS * (share - NONE)))
+    return np.where(share > 0, named * np.exp(BEHIND * (share - share.max())) / np.sqrt(rivals), 0.0)

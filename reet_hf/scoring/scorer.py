@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..conversation import Conversation, Message
+from ..conversation import Conversation
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
+from ..recall import is_recall
 from ..records import Turn
 from ..segmentation import blocks_of, sentences
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
@@ -158,7 +159,7 @@ class ReetScorer:
         for name in CACHED:
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
             getattr(state, name).write(0, rows.to(self.model.device))
-        state.records = [holds_records(message) for message in conversation.messages]
+        state.records = hold_records(conversation)
         state.count_words()
         return state
 
@@ -172,7 +173,7 @@ class ReetScorer:
             self._encode_open(state, table)
             state.table = table
             state.count_words()
-        state.records.extend(holds_records(message) for message in conversation.messages[state.messages :])
+        state.records.extend(hold_records(conversation, state.messages))
         state.messages = len(conversation.messages)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
         return state
@@ -287,9 +288,17 @@ class ReetScorer:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
-def holds_records(message: Message) -> bool:
-    """Whether a message is a tool result or has structured text in it."""
-    return message.answers is not None or any(kind != "text" for _, _, kind in blocks_of(message))
+def hold_records(conversation: Conversation, first: int = 0) -> list[bool]:
+    """For each message from number `first` on whether it is a tool result or has structured text in it.
+
+    What was recalled stands elsewhere already, mixed with what users asked, so it counts as no record.
+    """
+    again = {name for message in conversation.messages if is_recall(message) for name in message.calls}
+    return [
+        message.answers not in again
+        and (message.answers is not None or any(kind != "text" for _, _, kind in blocks_of(message)))
+        for message in conversation.messages[first:]
+    ]
 
 
 def loudest(found: Sequence[TokenScores]) -> TokenScores:
