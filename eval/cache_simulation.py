@@ -365,13 +365,14 @@ def systems_of(prompts: Prompts, scorer: Scorer, limit: int, said: argparse.Name
     counter = prompts.counter
     readers = [Reader(Compressor(Memo(scorer), counter)) for _ in range(2)]
     stable = {"rebase_to": said.rebase_to, "asks": said.asks}
+    small = {"rebase_to": said.rebase_to_with_recall, "asks": said.asks, "recall": said.recall}
     return {
         "no compression": Full(),
         "sliding window": Window(prompts.count, limit),
         "summary at the limit": Summary(prompts.count, limit, counter),
         "REET, every request": Reet(readers[0], limit),
         "REET, stable prefix": Reet(readers[0], limit, **stable),
-        "REET, stable prefix and recall": Reet(readers[1], limit, recall=said.recall, **stable),
+        "REET, stable prefix and recall": Reet(readers[1], limit, **small),
     }
 
 
@@ -398,7 +399,9 @@ def measure(said: argparse.Namespace) -> dict[str, Any]:
         "requests": first.requests,
         "identifiers": first.needed,
         "cache": {"block": BLOCK, "least": LEAST, "factor": said.factor},
-        "stable_prefix": {name: getattr(said, name) for name in ("rebase_to", "asks", "recall")},
+        "stable_prefix": {
+            name: getattr(said, name) for name in ("rebase_to", "rebase_to_with_recall", "asks", "recall")
+        },
         "budgets": {
             str(limit): {name: tally.record(said.factor) for name, tally in tallies.items()}
             for limit, tallies in sums.items()
@@ -432,6 +435,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=[8000, 16000], help="tokens of a prompt")
     parser.add_argument("--factor", type=float, default=0.1, help="price of a cached token")
     parser.add_argument("--rebase_to", type=float, default=REBASE_TO, help="share of the budget after a re-base")
+    parser.add_argument(
+        "--rebase_to_with_recall", type=float, default=0.25, help="the same where what was left out can be recalled"
+    )
     parser.add_argument("--asks", action="store_true", help="a re-base is for the last message of the user")
     parser.add_argument("--recall", type=int, default=400, help="tokens brought back for a message of the user")
     parser.add_argument("--output", type=Path, default=FILE)

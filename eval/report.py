@@ -85,8 +85,8 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
     return "\n".join(parts)
 
 
-def readme_section(board: Board, cost: dict[str, Any]) -> str:
-    """The results section of the README."""
+def readme_section(board: Board, cost: dict[str, Any], told: str) -> str:
+    """The results section of the README; `told` is what it says of agents."""
     own = board.results["reet", TASK, REGIME, BUDGET]
     spent = [entry.costs for entry in own.sets.values()]
     return "\n".join(
@@ -108,6 +108,7 @@ def readme_section(board: Board, cost: dict[str, Any]) -> str:
             *([earlier, ""] if (earlier := history(board)) else []),
             behind(board),
             "",
+            *([told, ""] if told else []),
             f"A turn of {cost['new_tokens']} new tokens costs {cost['long_ms']:.0f} ms in a session of "
             f"{cost['history_tokens']:,} tokens and {cost['empty_ms']:.0f} ms in an empty one "
             f"({cost['ratio']:.2f} times), on {cost['hardware']['cores']} CPU cores, in one run.",
@@ -173,7 +174,7 @@ def write(root: Path, target: Path) -> list[Path]:
     }
     head, rest = (root / "README.md").read_text(encoding="utf-8").split(START)
     texts = {
-        Path("README.md"): head + readme_section(board, cost) + rest.split(END)[1],
+        Path("README.md"): head + readme_section(board, cost, agents.line(results / "agent")) + rest.split(END)[1],
         results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),
     }
     for model, scores in found.items():
