@@ -45,7 +45,7 @@ class Message:
         """How the speaker is shown before the text: the name, else the role, nothing for documents."""
         return "" if self.role == "document" else self.name or self.role
 
-    @property
+    @cached_property
     def calls(self) -> tuple[str, ...]:
         """Ids of the tool calls that this message makes (a legacy `function_call` has the id of its name)."""
         calls = self.raw.get("tool_calls") or ()
@@ -53,7 +53,7 @@ class Message:
         legacy = self.raw.get("function_call")
         return (*ids, str(legacy.get("name", ""))) if isinstance(legacy, Mapping) else ids
 
-    @property
+    @cached_property
     def answers(self) -> str | None:
         """Id of the tool call that this message answers, if it is a tool result."""
         if self.role not in ("tool", "function"):
@@ -61,11 +61,16 @@ class Message:
         return str(self.raw.get("tool_call_id") or self.name)
 
     @property
+    def is_exchange(self) -> bool:
+        """Whether the message is part of a tool exchange: makes calls, or answers one."""
+        return bool(self.calls) or self.answers is not None
+
+    @property
     def keeps_without_text(self) -> bool:
         """Whether the message says something even with an empty text: tool calls, a tool result, an image."""
         parts = self.raw.get("content")
         other = isinstance(parts, (list, tuple)) and any(not _is_text_part(part) for part in parts)
-        return bool(self.calls) or self.answers is not None or other
+        return self.is_exchange or other
 
 
 @dataclass(frozen=True)

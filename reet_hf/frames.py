@@ -34,7 +34,7 @@ def framed(conversation: Conversation, spans: Iterable[Span], prompt: bool = Fal
     if conversation.form == "messages":
         for number in _beside(conversation, places, prompt):
             message = conversation.messages[number]
-            if number not in places or message.calls or message.answers is not None:
+            if number not in places or message.is_exchange:
                 whole = Span(number, 0, len(message.text) if is_short_exchange(message) else 0)
                 places[number] = [whole] if whole.end else places.get(number, [whole])
     return [span for number in sorted(places) for span in places[number]]
@@ -79,7 +79,7 @@ def _exchanges(conversation: Conversation, numbers: set[int]) -> set[int]:
 
 def is_short_exchange(message: Message) -> bool:
     """Whether a message is part of a tool exchange and so short that it stands whole with the rest of it."""
-    return bool(message.calls or message.answers is not None) and len(message.text) < SHORT_RESULT
+    return message.is_exchange and len(message.text) < SHORT_RESULT
 
 
 def _speaker(message: Message) -> str:

@@ -74,10 +74,7 @@ def weighed(conversation: Conversation, containers: Containers) -> np.ndarray:
 
     Tool exchanges and containers are; other messages cost little, and each the same.
     """
-    calling = np.zeros(len(conversation.messages), dtype=bool)
-    calling[[n for n, message in enumerate(conversation.messages) if message.calls or message.answers is not None]] = (
-        True
-    )
+    calling = np.array([message.is_exchange for message in conversation.messages], dtype=bool)
     return np.concatenate((calling, np.ones(len(containers.frames), dtype=bool)))
 
 

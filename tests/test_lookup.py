@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import pipeline
 
+from reet_hf.conversation import parse_messages
+from reet_hf.recall import TOOL
 from reet_hf.scoring.lookup import BEHIND, NONE, SHARPNESS, UNKNOWN, named_records
+from reet_hf.scoring.scorer import hold_records
 
 WORDS = st.integers(0, 6)
 
@@ -56,6 +59,28 @@ def test_a_record_that_has_all_words_alone_is_meant():
     found, chances = named_records(numbers, words, [np.array([5, 7])])
     assert dict(zip(found.tolist(), chances.tolist(), strict=True))[0] > 0.99
     assert chances[1:].max() < 0.1
+
+
+def test_records_are_tool_results_and_structured_text_but_nothing_recalled():
+    def call(name: str, tool: str) -> dict:
+        return {"id": name, "type": "function", "function": {"name": tool, "arguments": "{}"}}
+
+    messages = parse_messages(
+        [
+            {"role": "user", "content": "Show me the orders."},
+            {"role": "assistant", "content": None, "tool_calls": [call("c1", "list_orders"), call("c2", TOOL)]},
+            {"role": "tool", "tool_call_id": "c1", "content": "One order: KX-4001."},
+            {"role": "tool", "tool_call_id": "c2", "content": "user: Which one?"},
+            {"role": "assistant", "content": None, "tool_calls": [call("c3", TOOL)]},
+            {"role": "tool", "tool_call_id": "c3", "content": "tool: One order: KX-4001."},
+            {"role": "user", "content": "| a | b |\n|---|---|\n| 1 | 2 |"},
+        ]
+    )
+    expected = [False, False, True, True, False, False, True]  # a call beside others is no recall by itself
+    assert hold_records(messages, set()) == expected
+    recalls: set[str] = set()
+    assert [flag for message in messages for flag in hold_records([message], recalls)] == expected
+    assert recalls == {"c3"}
 
 
 PEOPLE = ["Ann Lee", "Bo Chen", "Cy Young", "Di Marsh", "Ed Novak", "Flo Iyer", "Gus Brandt", "Hal Demir"]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from ..conversation import Conversation
+from ..conversation import Conversation, Message
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..recall import is_recall
 from ..records import Turn
@@ -68,6 +68,7 @@ class ScorerState:
         ages: Age of each message in turns.
         messages: Messages that are in the table.
         records: Whether each of them holds records, see `lookup`.
+        recalls: Ids of the calls that recalled something.
         closed: Tokens that lie in final windows, whose states never change.
         words: Place of each token's word among the `vocabulary` of the conversation.
         vocabulary: Word identities, each once.
@@ -83,6 +84,7 @@ class ScorerState:
     keys: GrowingTensor
     prior: GrowingTensor
     records: list[bool] = field(default_factory=list)
+    recalls: set[str] = field(default_factory=set)
     words: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     vocabulary: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
@@ -159,7 +161,7 @@ class ReetScorer:
         for name in CACHED:
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
             getattr(state, name).write(0, rows.to(self.model.device))
-        state.records = hold_records(conversation)
+        state.records = hold_records(conversation.messages, state.recalls)
         state.count_words()
         return state
 
@@ -173,7 +175,7 @@ class ReetScorer:
             self._encode_open(state, table)
             state.table = table
             state.count_words()
-        state.records.extend(hold_records(conversation, state.messages))
+        state.records.extend(hold_records(conversation.messages[state.messages :], state.recalls))
         state.messages = len(conversation.messages)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
         return state
@@ -288,17 +290,22 @@ class ReetScorer:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
-def hold_records(conversation: Conversation, first: int = 0) -> list[bool]:
-    """For each message from number `first` on whether it is a tool result or has structured text in it.
+def hold_records(messages: Sequence[Message], recalls: set[str]) -> list[bool]:
+    """For each message whether it is a tool result or has structured text in it.
 
     What was recalled stands elsewhere already, mixed with what users asked, so it counts as no record.
+
+    Args:
+        messages: In order.
+        recalls: Ids of the calls of earlier messages that recalled something; those of these are added.
     """
-    again = {name for message in conversation.messages if is_recall(message) for name in message.calls}
-    return [
-        message.answers not in again
-        and (message.answers is not None or any(kind != "text" for _, _, kind in blocks_of(message)))
-        for message in conversation.messages[first:]
-    ]
+    found = []
+    for message in messages:
+        if is_recall(message):
+            recalls.update(message.calls)
+        structured = message.answers is not None or any(kind != "text" for _, _, kind in blocks_of(message))
+        found.append(structured and message.answers not in recalls)
+    return found
 
 
 def loudest(found: Sequence[TokenScores]) -> TokenScores:
