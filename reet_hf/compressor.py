@@ -28,7 +28,7 @@ from .recall import clipped, telling
 from .receipt import entities_of, known_entities, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
-from .requests import requests
+from .requests import asking, requests
 from .scoring.scorer import Scorer, TokenScores, chance, loudest, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
@@ -455,7 +455,7 @@ def _protected(view: View, found: Sequence[Unit], options: Options, limit: int) 
     """What must survive: what the caller asked for, and what is protected by default as far as the budget allows.
 
     By default system messages are protected where they fit, which is said if they do not, and the last turn where it
-    leaves half of the room.
+    leaves half of the room; where it does not, what the user asked does for the prompt of an agent.
     """
     conversation = view.state.conversation
     rules = [*protection_rules(options.protect), *tagged_spans(conversation, options.keep_tags)]
@@ -478,9 +478,12 @@ def _protected(view: View, found: Sequence[Unit], options: Options, limit: int) 
                 stacklevel=2,
             )
     if options.keep_recent is None:
-        more = protected_spans(conversation, found, [*rules, *recent_spans(conversation, DEFAULT_RECENT)])
-        if view.tokens(more) - needed <= (limit - needed) / 2:
-            return more
+        asked = asking(conversation, options.ask_last)
+        request = [] if asked is None else whole(conversation)[asked : asked + 1]
+        for recent in (recent_spans(conversation, DEFAULT_RECENT), request):
+            more = protected_spans(conversation, found, [*rules, *recent])
+            if view.tokens(more) - needed <= (limit - needed) / 2:
+                return more
     return found_rules
 
 

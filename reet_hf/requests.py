@@ -9,11 +9,8 @@ MOST = 6  # sentences that are asked one by one
 SHORT = 12  # characters; a shorter sentence asks for nothing by itself
 
 
-def requests(conversation: Conversation, wanted: bool | None = None) -> list[str]:
-    """What the user asked last, to be read as queries; nothing if that is not wanted.
-
-    A message that asks for several things is read as a whole and sentence by sentence: one query for all of it would
-    find what fits them on the mean.
+def asking(conversation: Conversation, wanted: bool | None = None) -> int | None:
+    """Number of the last message of the user, `None` if there is none that says something, or it is no query.
 
     Args:
         conversation: The messages.
@@ -21,13 +18,26 @@ def requests(conversation: Conversation, wanted: bool | None = None) -> list[str
             messages then are the prompt of an agent.
     """
     if wanted is False or conversation.form != "messages":
-        return []
+        return None
     messages = conversation.messages
     if wanted is None and not any(message.calls for message in messages):
+        return None
+    said = (n for n in reversed(range(len(messages))) if messages[n].role == "user" and messages[n].text.strip())
+    return next(said, None)
+
+
+def requests(conversation: Conversation, wanted: bool | None = None) -> list[str]:
+    """What the user asked last, to be read as queries; nothing if that is not wanted.
+
+    A message that asks for several things is read as a whole and sentence by sentence: one query for all of it would
+    find what fits them on the mean.
+
+    Args:
+        conversation, wanted: As for `asking`.
+    """
+    number = asking(conversation, wanted)
+    if number is None:
         return []
-    said = (message.text for message in reversed(messages) if message.role == "user")
-    asked = next((text for text in said if text.strip()), "")
-    if not asked:
-        return []
+    asked = conversation.messages[number].text
     parts = [asked[start:end] for start, end in sentences(asked) if end - start >= SHORT]
     return [asked.strip(), *(parts[-MOST:] if len(parts) > 1 else [])]

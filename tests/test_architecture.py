@@ -26,6 +26,7 @@ LAYERS = (
     ("compressor",),
     ("pipelines", "training", "hub"),
     ("registration",),
+    ("integrations",),
     ("__init__",),
     ("cli",),
     ("__main__",),
