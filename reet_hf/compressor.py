@@ -205,7 +205,11 @@ class Compressor:
 
         def select(limit: int, with_last: bool) -> list[Span]:
             protect = [*protection_rules(chosen.protect), *([last] if with_last and last >= 0 else [])]
-            return self._chosen(replace(asked, options=replace(chosen, protect=protect), limit=limit))
+            spans = self._chosen(replace(asked, options=replace(chosen, protect=protect), limit=limit))
+            if with_last and last >= 0 and (not spans or spans[-1].message < last):
+                closed = [*spans, Span(last, 0, 0)]  # an empty last message has no unit that could be protected
+                return closed if view.tokens(closed) <= limit else spans
+            return spans
 
         made, stability = step(
             prefix,
@@ -261,7 +265,9 @@ class Compressor:
         ]  # by themselves, whatever exchange they are part of
         candidates = Candidates(found, pool(scores, span_array(found)), unit_costs(conversation, found, counts))
         if scores.chances is not None or options.threshold is not None:
-            least = options.threshold or LEAST_SHARE * candidates.scores.max(initial=0.0)
+            least = options.threshold
+            if least is None:
+                least = LEAST_SHARE * candidates.scores.max(initial=0.0)
             candidates = _above(candidates, least, scores)
         opening = labels_and_calls(conversation.messages, counts.counter)
         finer = [partial(_split, conversation, scores, counts, level) for level in FINER[unit]]

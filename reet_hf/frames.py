@@ -48,16 +48,31 @@ def standing(conversation: Conversation, spans: Iterable[Span]) -> list[Span]:
 
 def _in_message(number: int, message: Message, own: Sequence[Span]) -> list[Span]:
     """Kept spans of one message with the frames of the blocks that they touch."""
-    found = [span for span in own if span.end > span.start]
+    left = [span for span in own if span.end > span.start]
+    found: list[Span] = []
+    place = 0
     for part in layout(message):
-        touching = [span for span in found if span.start < part.end and part.start < span.end]
-        if not touching or any(span.start <= part.start and part.end <= span.end for span in touching):
+        while place < len(left) and left[place].end <= part.start:
+            found.append(left[place])
+            place += 1
+        after = place
+        while after < len(left) and left[after].start < part.end:
+            after += 1
+        touching = left[place:after]
+        if not touching:
             continue
-        inside = [(max(span.start, part.start), min(span.end, part.end)) for span in touching]
-        pieces = [Span(number, start, end) for start, end in closed(part, inside)]
-        outside = [Span(number, span.start, part.start) for span in touching if span.start < part.start]
-        outside += [Span(number, part.end, span.end) for span in touching if span.end > part.end]
-        found = sorted([*(span for span in found if span not in touching), *pieces, *outside])
+        beyond = touching[-1].end > part.end
+        if any(span.start <= part.start and part.end <= span.end for span in touching):
+            found += touching[: len(touching) - beyond]  # a span that goes on may touch the next block
+        else:
+            if touching[0].start < part.start:
+                found.append(Span(number, touching[0].start, part.start))
+            inside = [(max(span.start, part.start), min(span.end, part.end)) for span in touching]
+            found += [Span(number, start, end) for start, end in closed(part, inside)]
+            if beyond:
+                left[after - 1] = Span(number, part.end, touching[-1].end)
+        place = after - beyond
+    found += left[place:]
     return found or [Span(number, 0, 0)]
 
 

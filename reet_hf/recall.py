@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any, TypeVar
@@ -92,7 +92,7 @@ class RecallGuard:
                 self.recalls, self.tokens, self.seen, self.own = 0, 0, [], []
             elif is_recall(message):
                 self.own.extend(message.calls)
-            elif message.answers not in self.own:
+            elif message.answers not in self.own and message.name != TOOL:
                 self.seen = []
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,6 +104,26 @@ def is_recall(message: Message) -> bool:
     """Whether a message calls the tool, and no other."""
     calls = message.raw.get("tool_calls") or ()
     return bool(calls) and all(call.get("function", {}).get("name") == TOOL for call in calls)
+
+
+def recall_calls(message: Message) -> list[tuple[str, bool]]:
+    """Id of each tool call of a message, empty where it has none, and whether the call recalls."""
+    calls = message.raw.get("tool_calls") or ()
+    return [(str(call.get("id") or ""), call.get("function", {}).get("name") == TOOL) for call in calls]
+
+
+def brings_back(message: Message, calls: list[tuple[str, bool]]) -> bool:
+    """Whether a tool result answers a call that recalls.
+
+    Args:
+        message: The result.
+        calls: Those of its exchange that have no result yet, see `recall_calls`; its own is taken out.
+    """
+    name = str(message.raw.get("tool_call_id") or "")
+    if not name and message.name:
+        return message.name == TOOL
+    place = next((number for number, (own, _) in enumerate(calls) if own == name), None)
+    return place is not None and calls.pop(place)[1]
 
 
 def recall_tool() -> dict[str, Any]:
@@ -226,8 +246,12 @@ class Omitted:
         made.last = tuple(data["last"])
         return made
 
-    def find(self, what: Any) -> list[Span] | None:
+    def find(self, what: Any, said: Callable[[str], bool]) -> list[Span] | None:
         """The places that an id or a list of ids stands for; `None` if `what` is a question.
+
+        Args:
+            what: The ids or the question.
+            said: Whether a text stands in the conversation: a number of an order may look like an id.
 
         Raises:
             ReetError: If an id is not known, or `what` is neither.
@@ -235,7 +259,7 @@ class Omitted:
         if isinstance(what, str):
             if what in self.places:
                 return list(self.places[what])
-            if LOOKS_LIKE_ID.fullmatch(what):
+            if LOOKS_LIKE_ID.fullmatch(what) and not said(what):
                 raise self._unknown(what)
             return None
         if not isinstance(what, Sequence) or isinstance(what, bytes) or not what:
@@ -278,9 +302,9 @@ def clipped(found: Sequence[SpanOrUnit], parts: Sequence[Span]) -> list[SpanOrUn
     for each in found:
         while place < len(parts) and (parts[place].message, parts[place].end) < (each.message, each.start):
             place += 1
-        for part in parts[place:]:
-            if (part.message, part.start) > (each.message, each.end):
-                break
+        near = place
+        while near < len(parts) and (parts[near].message, parts[near].start) <= (each.message, each.end):
+            part, near = parts[near], near + 1
             start, end = max(part.start, each.start), min(part.end, each.end)
             if part.message == each.message and (start < end or (part.start, part.end) == (each.start, each.end)):
                 inside.append(replace(each, start=start, end=end))
@@ -346,7 +370,7 @@ def recalled(
             return counter.count(render_text(conversation, shown(kept))) if kept else 0
 
         chosen = compressor.options(**options)
-        kept = compressor.choose_within(state, parts, query, tuple(history), max(limit, 1), chosen, count)
+        kept = compressor.choose_within(state, parts, query, tuple(history), limit, chosen, count)
         parts = merged(shown(kept))
         text = render_text(conversation, parts)
         tokens = counter.count(text) if parts else 0

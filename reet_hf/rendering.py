@@ -9,8 +9,10 @@ from __future__ import annotations
 import copy
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from .budget import TokenCounter
@@ -48,7 +50,7 @@ def joined(message: Message, spans: Sequence[Offsets], told: Told | None = None)
             without it.
     """
     told = told or {}
-    blocks = [part for part in layout(message) if part.parts and _is_closed(part, spans)]
+    blocks = [part for part in layout(message) if part.parts and _is_closed(part, _touching(spans, part))]
     pieces: list[str] = []
     last: int | None = None
     for start, end in spans:
@@ -59,6 +61,20 @@ def joined(message: Message, spans: Sequence[Offsets], told: Told | None = None)
     if last is not None and last < len(message.text):
         pieces.append(_between(message.text, blocks, last, None, told))
     return "".join(pieces)
+
+
+def _touching(spans: Sequence[Offsets], part: Part) -> Sequence[Offsets]:
+    """Those of ordered spans that share a character with a block."""
+    low = bisect_right(spans, part.start, key=itemgetter(1))
+    return spans[low : bisect_left(spans, part.end, low, key=itemgetter(0))]
+
+
+def _block_at(blocks: Sequence[Part], place: int | None) -> Part | None:
+    """The one of ordered blocks that a place lies within."""
+    if place is None:
+        return None
+    number = bisect_left(blocks, place, key=attrgetter("start")) - 1
+    return blocks[number] if number >= 0 and place < blocks[number].end else None
 
 
 def _is_closed(part: Part, spans: Sequence[Offsets]) -> bool:
@@ -77,8 +93,7 @@ def _between(text: str, blocks: Sequence[Part], last: int | None, start: int | N
     """What stands for the characters from the end of one kept slice to the start of the next, `None` at the borders."""
     first, end = last or 0, len(text) if start is None else start
     note = told.get((first, end), "")
-    left = next((part for part in blocks if last is not None and part.start < last < part.end), None)
-    entered = next((part for part in blocks if start is not None and part.start < start < part.end), None)
+    left, entered = _block_at(blocks, last), _block_at(blocks, start)
     if left is not None and left is entered:
         return gap_text(text, left, first, end, note)
     before = after = ""

@@ -226,7 +226,7 @@ class Session:
             ReetError: If an id is not known, or the budget or an option cannot be honoured.
             TypeError: For another option.
         """
-        spans = self._omitted.find(what)
+        spans = self._omitted.find(what, self._said)
         history = self.turns
         query: str | None
         if spans is None:
@@ -261,11 +261,15 @@ class Session:
         self._apply(record)
         return text
 
+    def _said(self, text: str) -> bool:
+        """Whether a text stands in a message, whatever its case."""
+        return any(text.casefold() in message.text.casefold() for message in self._conversation.messages)
+
     def _recalled(self, call: RecallCall, options: Mapping[str, Any]) -> tuple[str, int]:
         """Text for the model, and how many tokens of the conversation stand in it."""
         what, limit = call.id or call.query, min(call.budget or self._guard.limits.budget, self._guard.left)
         known = what in self._omitted.places
-        if not known and (call.id or LOOKS_LIKE_ID.fullmatch(what)):
+        if not known and (call.id or (LOOKS_LIKE_ID.fullmatch(what) and not self._said(what))):
             return f"There is no id {what!r:.80}. Take one of a marker, or ask with `query`.", 0
         try:
             out = self.recall(what, limit, **options)

@@ -114,10 +114,10 @@ def _frame_costs(state: State, counts: Counts) -> np.ndarray:
     """Estimated tokens of the frame of each container, of shape `(containers,)`, brought up to the last message."""
     state.containers.read(state.conversation.messages)
     known, total = len(counts.frames), len(state.containers.frames)
-    slices = list(state.containers.slices(known))
-    if slices:
+    if total > known:  # some of which may have no frame at all
+        slices = list(state.containers.slices(known))
         costs = unit_costs(state.conversation, [span for _, span in slices], counts)
-        owners = np.array([number for number, _ in slices]) - known
+        owners = np.array([number for number, _ in slices], dtype=np.int64) - known
         counts.frames = np.concatenate((counts.frames, np.bincount(owners, costs, total - known).astype(np.int64)))
     return counts.frames
 

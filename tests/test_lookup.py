@@ -61,26 +61,46 @@ def test_a_record_that_has_all_words_alone_is_meant():
     assert chances[1:].max() < 0.1
 
 
-def test_records_are_tool_results_and_structured_text_but_nothing_recalled():
-    def call(name: str, tool: str) -> dict:
-        return {"id": name, "type": "function", "function": {"name": tool, "arguments": "{}"}}
+def called(*pairs: tuple[str, str]) -> dict:
+    calls = [{"type": "function", "function": {"name": tool, "arguments": "{}"}} for _, tool in pairs]
+    named = [{**call, "id": name} if name else call for call, (name, _) in zip(calls, pairs, strict=True)]
+    return {"role": "assistant", "content": None, "tool_calls": named}
 
-    messages = parse_messages(
-        [
-            {"role": "user", "content": "Show me the orders."},
-            {"role": "assistant", "content": None, "tool_calls": [call("c1", "list_orders"), call("c2", TOOL)]},
-            {"role": "tool", "tool_call_id": "c1", "content": "One order: KX-4001."},
-            {"role": "tool", "tool_call_id": "c2", "content": "user: Which one?"},
-            {"role": "assistant", "content": None, "tool_calls": [call("c3", TOOL)]},
-            {"role": "tool", "tool_call_id": "c3", "content": "tool: One order: KX-4001."},
-            {"role": "user", "content": "| a | b |\n|---|---|\n| 1 | 2 |"},
-        ]
-    )
-    expected = [False, False, True, True, False, False, True]  # a call beside others is no recall by itself
-    assert hold_records(messages, set()) == expected
-    recalls: set[str] = set()
-    assert [flag for message in messages for flag in hold_records([message], recalls)] == expected
-    assert recalls == {"c3"}
+
+def result(answered: str, **fields: str) -> dict:
+    return {
+        "role": "tool",
+        "content": "One order: KX-4001.",
+        **({"tool_call_id": answered} if answered else {}),
+        **fields,
+    }
+
+
+EXCHANGES = {
+    "ids": [called(("c1", "list"), ("c2", TOOL)), result("c2"), result("c1"), called(("c3", TOOL)), result("c3")],
+    "the same ids again": [called(("c0", TOOL)), result("c0"), called(("c0", "list")), result("c0"), result("c1")],
+    "no ids": [called(("", "list"), ("", TOOL)), result(""), result(""), called(("", "list")), result("")],
+    "names": [called(("", "list"), ("", TOOL)), result("", name=TOOL), result("", name="list")],
+}
+RECORDS = {
+    "ids": [False, False, True, False, False],
+    "the same ids again": [False, False, False, True, True],
+    "no ids": [False, True, False, False, True],
+    "names": [False, False, True],
+}
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_records_are_tool_results_but_nothing_recalled(name):
+    messages = parse_messages([{"role": "user", "content": "Show me the orders."}, *EXCHANGES[name]])
+    assert hold_records(messages, []) == [False, *RECORDS[name]]
+    calls: list[tuple[str, bool]] = []
+    assert [flag for message in messages for flag in hold_records([message], calls)] == [False, *RECORDS[name]]
+
+
+def test_structured_text_is_a_record_whoever_says_it():
+    told = [{"role": "user", "content": "| a | b |\n|---|---|\n| 1 | 2 |"}, {"role": "user", "content": "a, b"}]
+    assert hold_records(parse_messages(told), []) == [True, False]
 
 
 PEOPLE = ["Ann Lee", "Bo Chen", "Cy Young", "Di Marsh", "Ed Novak", "Flo Iyer", "Gus Brandt", "Hal Demir"]

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reet_hf import Session
+from reet_hf.budget import resolve_counter
 from reet_hf.choice import NOTHING, Candidates, choose
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.openings import MARKER, Containers, openings, prices, weighed
 from reet_hf.records import Unit
 from reet_hf.segmentation import layout, units
+from reet_hf.state import Counts, State, measured, overheads
 from reet_hf.structure import frame, leaf_borders, leaves
 
 ROWS = [{"id": n, "note": f"row number {n} of the list"} for n in range(12)]
@@ -54,6 +57,28 @@ def test_reading_message_by_message_finds_the_same():
         grown.read(own.messages[:count])
     assert (grown.frames, grown.around) == (once.frames, once.around)
     assert [number for number, _ in once.slices(1)] == [n for n, _ in once.slices(0) if n >= 1]
+
+
+def commit(number: int, files: int) -> str:
+    lines = "\n".join(f" src/m{number}/file{n}.py | {n} +-" for n in range(files))
+    return f"commit {number:040x}\nAuthor: Ann <a@b.c>\nDate: May {number}\n\n    Fix {number}\n\n{lines}\n"
+
+
+@pytest.mark.parametrize("files", [2, 28])
+def test_containers_without_a_frame_have_a_price(files, compress):
+    log = "\n".join(commit(n, files) for n in range(1, 8))
+    chat = [MESSAGES[0], MESSAGES[1], {**MESSAGES[2], "content": log}, {"role": "assistant", "content": "Done."}]
+    state = State(Conversation(parse_messages(chat)))
+    counts = Counts(resolve_counter(len))
+    measured(state, counts, "sentence")
+    told = overheads(state, counts)
+    assert len(told) == len(chat) + len(state.containers.frames) and len(state.containers.frames) >= 1
+    assert told[-1] == MARKER
+    whole = compress(chat, budget=0.3)
+    session = Session(compress)
+    for message in chat:
+        session.append(message)
+    assert session.compress(budget=0.3)["messages"] == whole["messages"]
 
 
 def test_prices_are_read_by_number():

@@ -12,6 +12,7 @@ import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import pipeline
 
 from reet_hf.budget import TokenCounter, resolve_counter
 from reet_hf.choice import Candidates
@@ -401,3 +402,19 @@ def test_an_agents_history_stays_valid_while_its_view_grows(compress, seed, mark
         assert again.text == made.text
         before = sent
     assert prefix.rebases <= 6
+
+
+def test_an_empty_last_message_does_not_end_a_stable_prefix(bundled):
+    from reet_hf import Session
+
+    session = Session(pipeline("reet-compression", model=str(bundled)))
+    talk = [
+        {"role": ("user", "assistant")[n % 2], "content": f"Point {n}: the harbour lights go out one by one, said Ann."}
+        for n in range(24)
+    ]
+    session.append([*talk, {"role": "user", "content": "Thanks."}, {"role": "assistant", "content": ""}])
+    first = session.compress(budget=150, stable_prefix=True)
+    session.append([{"role": "user", "content": "And now?"}, {"role": "assistant", "content": "Sleep."}])
+    second = session.compress(budget=150, stable_prefix=True)
+    assert not second["stability"]["rebased"]
+    assert second["messages"][: len(first["messages"])] == first["messages"]

@@ -308,6 +308,32 @@ LISTED = [
 ]
 
 
+def test_a_number_that_was_said_is_a_question_and_no_id():
+    compressor = marking()
+    session = Session(compressor)
+    session.append([{"role": "user", "content": "Order 44719317 is late."}, *CHAT[1:]])
+    compressor.omitted = [{"id": "aaaaaa", "tokens": 9, "spans": [{"message": 0, "start": 0, "end": 23}]}]
+    session.compress("What?", budget=9)
+    assert "44719317" in session.recall("44719317")["text"]
+    assert "44719317" in session.answer_recall({"query": "44719317"})
+    with pytest.raises(ReetError, match="44719318"):
+        session.recall("44719318")
+
+
+def test_the_budget_of_a_recall_holds_even_if_it_is_nothing(session):
+    out = session.recall("dddddd", budget=0.1)
+    assert out["tokens"]["compressed"] <= out["tokens"]["budget"] == 0 and out["text"] == ""
+
+
+def test_a_threshold_of_zero_leaves_nothing_out(bundled):
+    session = Session(pipeline("reet-compression", model=str(bundled)))
+    session.append(LISTED)
+    session.compress(budget=110)
+    asked = "Which order has Customer 31?"
+    few, many = (session.recall(asked, budget=300, **told)["tokens"]["compressed"] for told in ({}, {"threshold": 0.0}))
+    assert few < 150 and many > 200
+
+
 def test_rows_come_back_whole_and_alone(bundled):
     session = Session(pipeline("reet-compression", model=str(bundled)))
     session.append(LISTED)

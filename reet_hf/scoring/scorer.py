@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ..conversation import Conversation, Message
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
-from ..recall import is_recall
+from ..recall import brings_back, recall_calls
 from ..records import Turn
 from ..segmentation import blocks_of, sentences
 from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
@@ -68,7 +68,7 @@ class ScorerState:
         ages: Age of each message in turns.
         messages: Messages that are in the table.
         records: Whether each of them holds records, see `lookup`.
-        recalls: Ids of the calls that recalled something.
+        calls: Those of the last tool exchange that have no result yet, see `recall.recall_calls`.
         closed: Tokens that lie in final windows, whose states never change.
         words: Place of each token's word among the `vocabulary` of the conversation.
         vocabulary: Word identities, each once.
@@ -84,7 +84,7 @@ class ScorerState:
     keys: GrowingTensor
     prior: GrowingTensor
     records: list[bool] = field(default_factory=list)
-    recalls: set[str] = field(default_factory=set)
+    calls: list[tuple[str, bool]] = field(default_factory=list)
     words: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     vocabulary: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
@@ -161,7 +161,7 @@ class ReetScorer:
         for name in CACHED:
             rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
             getattr(state, name).write(0, rows.to(self.model.device))
-        state.records = hold_records(conversation.messages, state.recalls)
+        state.records = hold_records(conversation.messages, state.calls)
         state.count_words()
         return state
 
@@ -175,7 +175,7 @@ class ReetScorer:
             self._encode_open(state, table)
             state.table = table
             state.count_words()
-        state.records.extend(hold_records(conversation.messages[state.messages :], state.recalls))
+        state.records.extend(hold_records(conversation.messages[state.messages :], state.calls))
         state.messages = len(conversation.messages)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
         return state
@@ -290,21 +290,22 @@ class ReetScorer:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self.model.device)
 
 
-def hold_records(messages: Sequence[Message], recalls: set[str]) -> list[bool]:
+def hold_records(messages: Sequence[Message], calls: list[tuple[str, bool]]) -> list[bool]:
     """For each message whether it is a tool result or has structured text in it.
 
     What was recalled stands elsewhere already, mixed with what users asked, so it counts as no record.
 
     Args:
         messages: In order.
-        recalls: Ids of the calls of earlier messages that recalled something; those of these are added.
+        calls: Of the last exchange, see `recall.recall_calls`; brought up to the last message.
     """
     found = []
     for message in messages:
-        if is_recall(message):
-            recalls.update(message.calls)
-        structured = message.answers is not None or any(kind != "text" for _, _, kind in blocks_of(message))
-        found.append(structured and message.answers not in recalls)
+        if message.answers is not None:
+            found.append(not brings_back(message, calls))
+        else:
+            calls[:] = recall_calls(message)
+            found.append(any(kind != "text" for _, _, kind in blocks_of(message)))
     return found
 
 
