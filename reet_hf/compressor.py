@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -15,20 +14,20 @@ from .budget import resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .coverage import worth_of_coverage
-from .defaults import recent_spans, system_spans, tagged_spans
 from .errors import ReetError
 from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
+from .keeping import protected
 from .mentions import find_mentions, message_mentions
 from .openings import openings, weighed
 from .options import Options
 from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
-from .protection import protected_spans, protection_rules
+from .protection import protection_rules
 from .recall import clipped, telling
 from .receipt import entities_of, known_entities, make_receipt
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
-from .requests import asking, requests
+from .requests import requests
 from .scoring.scorer import Scorer, TokenScores, chance, loudest, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
@@ -49,7 +48,6 @@ from .state import (
 )
 from .view import View
 
-DEFAULT_RECENT = 1  # turns that are protected where nothing else is asked for and they leave room
 REPEATED = 0.01  # what a line that was there before counts beside it
 RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
 LEAST_SHARE = 0.4  # of the best chance, below which nothing is recalled for a query
@@ -321,7 +319,7 @@ class Compressor:
             candidates,
             opening,
             limit,
-            _protected(view, found, options, limit),
+            protected(view, found, options, limit),
             view.tokens,
             [partial(_split, state.conversation, scores, counts, level) for level in FINER[unit]],
         )
@@ -455,42 +453,6 @@ def _once(found: Sequence[Unit], pooled: np.ndarray, chances: bool) -> np.ndarra
     if not repeats.any():
         return pooled
     return np.where(repeats, REPEATED * pooled if chances else pooled.min() - 1.0, pooled)
-
-
-def _protected(view: View, found: Sequence[Unit], options: Options, limit: int) -> list[Span]:
-    """What must survive: what the caller asked for, and what is protected by default as far as the budget allows.
-
-    By default system messages are protected where they fit, which is said if they do not, and the last turn where it
-    leaves half of the room; where it does not, what the user asked does for the prompt of an agent.
-    """
-    conversation = view.state.conversation
-    rules = [*protection_rules(options.protect), *tagged_spans(conversation, options.keep_tags)]
-    if options.keep_recent is not None:
-        rules += recent_spans(conversation, options.keep_recent)
-    if options.keep_system:
-        rules += system_spans(conversation)
-    found_rules = protected_spans(conversation, found, rules)
-    needed = view.tokens(found_rules)
-    if options.keep_system is None and (system := system_spans(conversation)):
-        more = protected_spans(conversation, found, [*rules, *system])
-        floor = view.tokens(more)
-        if floor <= limit:
-            rules, found_rules, needed = [*rules, *system], more, floor
-        elif needed <= limit:
-            warnings.warn(
-                f"`budget` allows {limit} tokens, but whole system messages take at least {floor}; they "
-                f"are compressed like the rest. Raise `budget` to {floor} tokens, or set `keep_system`: True raises an "
-                "error instead, False says nothing.",
-                stacklevel=2,
-            )
-    if options.keep_recent is None:
-        asked = asking(conversation, options.ask_last)
-        request = [] if asked is None else whole(conversation)[asked : asked + 1]
-        for recent in (recent_spans(conversation, DEFAULT_RECENT), request):
-            more = protected_spans(conversation, found, [*rules, *recent])
-            if view.tokens(more) - needed <= (limit - needed) / 2:
-                return more
-    return found_rules
 
 
 def _split(
