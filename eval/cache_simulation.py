@@ -436,7 +436,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--factor", type=float, default=0.1, help="price of a cached token")
     parser.add_argument("--rebase_to", type=float, default=REBASE_TO, help="share of the budget after a re-base")
     parser.add_argument(
-        "--rebase_to_with_recall", type=float, default=0.25, help="the same where what was left out can be recalled"
+        "--rebase_to_with_recall", type=float, default=0.2, help="the same where what was left out can be recalled"
     )
     parser.add_argument("--asks", action="store_true", help="a re-base is for the last message of the user")
     parser.add_argument("--recall", type=int, default=400, help="tokens brought back for a message of the user")

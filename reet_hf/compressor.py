@@ -50,7 +50,7 @@ from .view import View
 
 REPEATED = 0.01  # what a line that was there before counts beside it
 RELEVANT = 0.05  # chance of being needed below which extraction for a query leaves a fact out
-LEAST_SHARE = 0.4  # of the best chance, below which nothing is recalled for a query
+LEAST_SHARE = 0.3  # of the best chance, below which nothing is recalled for a query
 RUNNING = (*UNITS, "tool")  # kinds of units that are part of running text
 FINER = {"message": ("sentence", "clause", "word"), "sentence": ("clause", "word"), "clause": ("word",), "word": ()}
 
