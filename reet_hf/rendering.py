@@ -21,7 +21,7 @@ from .frames import continues
 from .omissions import NO_MARKERS, Markers
 from .parts import Part
 from .records import Span
-from .segmentation import blocks_of, layout
+from .segmentation import blocks_of, layout, splits_table
 from .structure import closed, gap_text
 
 Offsets = tuple[int, int]
@@ -208,17 +208,23 @@ def _content(message: Message, kept: Sequence[Offsets], told: Told | None = None
     if not isinstance(original, (list, tuple)):
         return joined(message, kept, told) if kept else _blank(message, told or {})
     parts: list[Any] = []
-    offset = 0
+    first = offset = 0  # characters of the last text part that was begun, and of all so far
     for part in original:
         text = text_part(part)
         if text is None:
             parts.append(copy.deepcopy(part))
             continue
-        clipped = ((max(a, offset), min(b, offset + len(text))) for a, b in kept)
+        goes_on = bool(offset and parts) and text_part(parts[-1]) is not None and splits_table(message.text, offset)
+        first, offset = first if goes_on else offset, offset + len(text)
+        clipped = ((max(a, first), min(b, offset)) for a, b in kept)
         inside = [(a, b) for a, b in clipped if b > a]
-        offset += len(text)
-        if inside:
-            value = joined(message, inside)
+        if not inside:
+            continue
+        value = joined(message, inside)
+        if goes_on:  # a table's rows follow its header, whatever parts they came in
+            before = parts.pop()
+            parts.append(value if isinstance(before, str) else {**before, "text": value})
+        else:
             parts.append(value if isinstance(part, str) else {**copy.deepcopy(dict(part)), "text": value})
     if not parts and message.text.strip():
         parts.append({"type": "text", "text": _blank(message, told or {}) or "[…]"})

@@ -52,6 +52,8 @@ _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Kh
 _GRAPHEME = regex.compile(r"\X")
 _WORD_BORDER = regex.compile(r"(?w)\b")
 
+_DELIMITER_ROW = regex.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*\|[-:| \t]*(?:[\r\n]|$)")
+
 _FINDERS = (
     ("json", json_spans),
     ("log", log_spans),
@@ -160,16 +162,24 @@ def blocks(text: str, borders: tuple[int, ...] = ()) -> list[Block]:
 
     Args:
         text: The text of one message.
-        borders: Characters at which a new content part begins; no stretch crosses one.
+        borders: Characters at which a new content part begins; no stretch crosses one but that of a pipe table whose
+            header ends a part.
     """
     found: list[Block] = []
-    for start, end in zip((0, *borders), (*borders, len(text)), strict=True):
+    inner = [border for border in borders if not splits_table(text, border)]
+    for start, end in zip((0, *inner), (*inner, len(text)), strict=True):
         part = text[start:end]
         if is_json(part):
             found.append((*trim(part, 0, len(part), start), "json"))
             continue
         found.extend((start + a, start + b, kind) for a, b, kind in _structured(part))
     return [block for block in found if block[1] > block[0]]
+
+
+def splits_table(text: str, border: int) -> bool:
+    """Whether a content part ends with the header of a pipe table whose other rows are in the next part."""
+    head = text[text.rfind("\n", 0, border - 1) + 1 : border]
+    return head.endswith("\n") and "|" in head and _DELIMITER_ROW.match(text, border) is not None
 
 
 def _structured(text: str) -> list[Block]:

@@ -10,9 +10,11 @@ import regex
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reet_hf.conversation import Conversation, Message, parse_request
+from reet_hf.conversation import Conversation, Message, parse_messages, parse_request
 from reet_hf.errors import ReetError
-from reet_hf.records import Unit
+from reet_hf.frames import framed
+from reet_hf.records import Span, Unit
+from reet_hf.rendering import render_messages
 from reet_hf.segmentation import MAX_SENTENCE, UNITS, blocks, sentences, units, words
 
 FINE = ("word", "clause", "sentence")
@@ -281,6 +283,22 @@ PROSE = {
 def test_prose_is_text(name):
     for text in (PROSE[name], PROSE[name].replace("\n", "\r\n"), f"Read this.\n\n{PROSE[name]}\n\nWhat now?"):
         assert blocks(text) == [(0, len(text), "text")]
+
+
+def test_a_pipe_table_goes_on_in_the_next_part():
+    head, rest = "| a | b |\n", "| --- | --- |\n" + "\n".join(f"| {n} | the row {n} |" for n in range(30))
+    assert blocks(head + rest, (len(head),)) == [(0, len(head + rest), "table")]
+    assert blocks("Hello.\n" + rest, (7,))[0] == (0, 7, "text")
+    message = {"role": "user", "content": [{"type": "text", "text": head}, {"type": "text", "text": rest}]}
+    own = Conversation(parse_messages([message]))
+    row = rest.index("| 7 |") + len(head)
+    (shown,) = render_messages(own, framed(own, [Span(0, row, row + len("| 7 | the row 7 |"))]))
+    (part,) = shown["content"]
+    assert [line for line in part["text"].splitlines() if "…" not in line] == [
+        "| a | b |",
+        "| --- | --- |",
+        "| 7 | the row 7 |",
+    ]
 
 
 def test_lines_that_repeat_are_a_log():
