@@ -391,7 +391,7 @@ class Memory:
         return round((self.peak - self._before) / 1e6)
 
 
-def large(compressor: Compressor, seed: int, show: Callable[[str], Any] = print) -> list[dict[str, Any]]:
+def large(compressor: Compressor, seed: int, show: Callable[[str], Any] = print) -> Iterator[dict[str, Any]]:
     """Time and memory of very long inputs, one after the other in one process, so that later ones find room."""
     chance = random.Random(seed)
     roles = ("user", "assistant")
@@ -405,16 +405,15 @@ def large(compressor: Compressor, seed: int, show: Callable[[str], Any] = print)
         "10 MB without a space": lambda: [{"role": "user", "content": "a" * 10_000_000}],
         "one message of 10 MB": lambda: [{"role": "user", "content": speech(chance, 2_400_000)[:10_000_000]}],
     }
-    found = []
     for name, make in made.items():
         inputs = make()
         with Memory() as memory:
             begun = time.perf_counter()
             outcome, seconds, said = tried(compressor, Case(inputs, {"budget": 4000}))
         result = {"input": name, "outcome": outcome, "said": said, "processor_s": round(seconds, 1)}
-        found.append({**result, "wall_s": round(time.perf_counter() - begun, 1), "peak_mb": memory.megabytes})
-        show(str(found[-1]))
-    return found
+        found = {**result, "wall_s": round(time.perf_counter() - begun, 1), "peak_mb": memory.megabytes}
+        show(str(found))
+        yield found
 
 
 def main() -> None:
@@ -436,12 +435,19 @@ def main() -> None:
         "seed": arguments.seed,
         "rounds": arguments.rounds,
         "families": measured(compressor, arguments.rounds, arguments.seed),
+        "hardware": {"cores": os.cpu_count(), "threads": torch.get_num_threads()},
     }
+    write(result, arguments.output)
     if arguments.large:
-        result["large"] = large(compressor, arguments.seed)
-    result["hardware"] = {"cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        for found in large(compressor, arguments.seed):
+            result.setdefault("large", []).append(found)
+            write(result, arguments.output)
+
+
+def write(result: dict[str, Any], path: Path) -> None:
+    """The result as a file; again after each of the large inputs, which take long."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

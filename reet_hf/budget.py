@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .conversation import text_part
+from .conversation import shown, text_part
 from .errors import ReetError
 
 Offsets = tuple[int, int]
@@ -388,16 +388,17 @@ def resolve_limit(budget: Any, original: int) -> int:
     """
     if not is_number(budget):
         raise ReetError(
-            f"`budget` must be a float in (0, 1] or an integer number of tokens, got {budget!r} "
+            f"`budget` must be a float in (0, 1] or an integer number of tokens, got {shown(budget)} "
             f"({type(budget).__name__})."
         )
     if isinstance(budget, (int, np.integer)):
         if budget < 1:
-            raise ReetError(f"`budget` must be at least 1 token, got {budget}; the smallest is 1.", floor=1)
+            raise ReetError(f"`budget` must be at least 1 token, got {shown(budget)}; the smallest is 1.", floor=1)
         return int(budget)
     if math.isnan(budget) or not 0.0 < budget <= 1.0:
         raise ReetError(
-            f"`budget` as a float is a keep rate in (0, 1], got {budget!r}; give an integer for a number of tokens.",
+            f"`budget` as a float is a keep rate in (0, 1], got {shown(budget)}; give an integer for a number of "
+            "tokens.",
             floor=1,
         )
     return math.floor(float(budget) * original + 1e-9)

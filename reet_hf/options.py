@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .budget import checked_tools, is_number, resolve_counter, resolve_limit
+from .conversation import shown
 from .defaults import checked_defaults
 from .errors import ReetError
 from .protection import protection_rules
@@ -35,9 +36,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.unit not in (*UNITS, "auto"):
-            raise ReetError(f"`unit` must be one of {', '.join(UNITS)} or auto, got {self.unit!r}.")
+            raise ReetError(f"`unit` must be one of {', '.join(UNITS)} or auto, got {shown(self.unit)}.")
         if self.strategy not in STRATEGIES:
-            raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {self.strategy!r}.")
+            raise ReetError(f"`strategy` must be 'extractive' or 'facts', got {shown(self.strategy)}.")
         kept = self.protect or self.keep_recent or self.keep_system or self.keep_tags or self.markers
         if self.strategy == "facts" and (self.unit != "auto" or kept):
             raise ReetError(
@@ -45,16 +46,16 @@ class Options:
                 "`keep_tags` and `markers`; leave them out."
             )
         if self.threshold is not None and not (is_number(self.threshold) and 0.0 <= self.threshold <= 1.0):
-            raise ReetError(f"`threshold` must be a chance between 0 and 1, got {self.threshold!r}.")
+            raise ReetError(f"`threshold` must be a chance between 0 and 1, got {shown(self.threshold)}.")
         if self.budget is None:
             object.__setattr__(self, "budget", DEFAULT_BUDGET if self.threshold is None else 1.0)
         resolve_limit(self.budget, 0)
         protection_rules(self.protect)
         checked_defaults(self.keep_recent, self.keep_system, self.keep_tags)
         if not isinstance(self.markers, bool):
-            raise ReetError(f"`markers` must be True or False, got {self.markers!r}.")
+            raise ReetError(f"`markers` must be True or False, got {shown(self.markers)}.")
         if self.ask_last is not None and not isinstance(self.ask_last, bool):
-            raise ReetError(f"`ask_last` must be True, False or None, got {self.ask_last!r}.")
+            raise ReetError(f"`ask_last` must be True, False or None, got {shown(self.ask_last)}.")
         object.__setattr__(self, "tools", checked_tools(self.tools))
         if self.tokenizer is not None:
             object.__setattr__(self, "tokenizer", resolve_counter(self.tokenizer))

@@ -215,3 +215,10 @@ def test_a_thousand_messages_take_a_tenth_of_what_ten_thousand_may(tiny_folder):
 
 def test_nothing_of_a_message_is_read_that_is_not_there():
     assert len(tokenize(Conversation(), None)) == 0
+
+
+@pytest.mark.parametrize("name", ["unit", "strategy", "threshold", "markers", "ask_last", "budget", "keep_recent"])
+def test_a_number_of_ten_thousand_digits_is_refused_like_any_other(compress, name):
+    for wrong in (-(10**10_000), [10**10_000]):
+        with pytest.raises(ReetError, match=f"`{name}`"):
+            compress("To begin with.", **{name: wrong})
