@@ -22,7 +22,7 @@ help: ## Show this list
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,mcp,server,telemetry,dev]'
 	@touch $@
 
 demo: $(STAMP) ## Set up and compress example conversations with the bundled weights
