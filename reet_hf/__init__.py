@@ -12,8 +12,8 @@ from .recall import recall_tool
 from .records import Compressed
 from .registration import register
 from .session import Session, SessionStore
+from .version import __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "Compressed",
     "Compressor",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ReetError
+from .serving.command import add_serve, serve
 
 FORMATS = ("text", "json", "messages")
 EXTRACTED = ("json", "linear", "markdown", "records")
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     extract.add_argument("--format", choices=EXTRACTED, default="json", help="what is printed (default: json)")
     extract.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
     extract.set_defaults(run=run_extract)
+    add_serve(commands).set_defaults(run=run_serve)
     return root
 
 
@@ -150,6 +152,11 @@ def run_extract(arguments: argparse.Namespace) -> None:
     inputs = read_input(arguments.file, arguments.query)
     out = load_pipeline("reet-extraction", arguments.model)(inputs, output_format=arguments.format)
     print(out if isinstance(out, str) else json.dumps(out, ensure_ascii=False, indent=2))
+
+
+def run_serve(arguments: argparse.Namespace) -> None:
+    """Serve HTTP until told to end."""
+    serve(arguments, os.environ, lambda: load_pipeline("reet-compression", arguments.model))
 
 
 def run_compress(arguments: argparse.Namespace) -> None:

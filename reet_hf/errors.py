@@ -16,3 +16,7 @@ class ReetError(ValueError):
     def __init__(self, message: str, *, floor: int | None = None) -> None:
         super().__init__(message)
         self.floor = floor
+
+
+class SessionInUse(ReetError):
+    """A session's folder that somebody else has open, in this process or any other."""

@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .errors import ReetError
+from .errors import ReetError, SessionInUse
 
 SCHEMA_VERSION = 3
 JOURNAL, STATES, LOCK = "session.jsonl", "states.safetensors", "session.lock"
@@ -355,13 +355,13 @@ def locked(folder: Path) -> FileLock:
     """The lock of a folder, held.
 
     Raises:
-        ReetError: If another session holds it, in this process or any other.
+        SessionInUse: If another session holds it, in this process or any other.
     """
     lock = FileLock(folder / LOCK, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
-        raise ReetError(
+        raise SessionInUse(
             f"`folder` {folder} is open in another session; close that one first, or read it with Session.load."
         ) from None
     return lock

@@ -15,6 +15,7 @@ from . import journal
 from .budget import TokenCounter
 from .conversation import Conversation, Message, checked_text, parse_messages, parse_query
 from .errors import ReetError
+from .formats import checked_format
 from .journal import Journal, Record
 from .prefix import REBASE_TO, Prefix
 from .recall import (
@@ -51,6 +52,9 @@ class TurnCompressor(Protocol):
         self, state: Any, query: str | None, history: tuple[Turn, ...], prefix: Prefix, rebase_to: float, **options: Any
     ) -> Any:
         """A `Compressed` that goes on from `prefix`, the next prefix, and a `Stability`."""
+
+    def extract(self, state: Any, query: str | None, history: tuple[Turn, ...], output_format: str) -> Any:
+        """Entities and what is said of them."""
 
     def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray]) -> Any:
         """The state whose scorer part was saved as `arrays`."""
@@ -116,6 +120,16 @@ class Session:
     def turns(self) -> tuple[Turn, ...]:
         """Questions asked so far, with the answers that were reported."""
         return tuple(self._turns)
+
+    @property
+    def message_count(self) -> int:
+        """Messages that were appended so far."""
+        return len(self._conversation.messages)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens whose states are held in memory."""
+        return len(getattr(getattr(self._state, "scored", None), "table", ()))
 
     def append(self, messages: Any) -> None:
         """Add messages (a list, or one) at the end and encode them.
@@ -190,6 +204,16 @@ class Session:
         if not same or "omitted" in record or "issued" in record:
             self._write(record)
         self._apply(record)
+
+    def extract(self, query: str | None = None, output_format: str = "json") -> Any:
+        """Entities and what is said of them, as the extraction pipeline returns them; nothing counts as asked.
+
+        Raises:
+            ReetError: If the query or the format cannot be honoured, or the model has no extraction head.
+        """
+        self._check_open()
+        asked, written = parse_query(query), checked_format(output_format)
+        return self.compressor.extract(self._encoded(), asked, self.turns, written)
 
     def answer(self, text: str) -> None:
         """Report the answer to the last question; later questions then see it.
@@ -464,6 +488,10 @@ class SessionStore:
         """Names of all sessions, in order."""
         found = [path.name for path in self.root.glob("*") if _NAME.fullmatch(path.name)]
         return sorted(name for name in found if self._is_there(name))
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there is a session of this name."""
+        return self._is_there(name)
 
     def delete(self, name: str) -> None:
         """Delete a session with all that its folder holds.

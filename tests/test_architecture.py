@@ -27,6 +27,7 @@ LAYERS = (
     ("pipelines", "training", "hub"),
     ("registration",),
     ("integrations",),
+    ("serving",),
     ("__init__",),
     ("cli",),
     ("__main__",),

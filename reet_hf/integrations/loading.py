@@ -49,34 +49,34 @@ def counter_of(model: Any) -> TokenCounter:
     Raises:
         ReetError: If it is none of these or cannot be loaded.
     """
-    if isinstance(model, str):
-        encoding = _encoding(model.removeprefix("openai/").removeprefix("azure/"))
-        if encoding is not None:
-            return resolve_counter(encoding)
-    return resolve_counter(model)
+    encoding = encoding_of(model) if isinstance(model, str) else None
+    return resolve_counter(model if encoding is None else encoding)
 
 
-def _encoding(model: str) -> str | None:
-    """The tiktoken encoding of an OpenAI model; `None` for other names, and without tiktoken."""
+def encoding_of(model: str) -> str | None:
+    """The tiktoken encoding of an OpenAI model, or of that name; `None` for other names, and without tiktoken."""
     try:
-        from tiktoken import encoding_name_for_model
+        import tiktoken
     except ImportError:
         return None
+    name = model.removeprefix("openai/").removeprefix("azure/")
     try:
-        return encoding_name_for_model(model)
+        return name if name in tiktoken.list_encoding_names() else tiktoken.encoding_name_for_model(name)
     except KeyError:
         return None
 
 
 def fits(compressor: Compressor, conversation: Conversation, budget: float | int, options: Mapping[str, Any]) -> bool:
     """Whether a budget in tokens has room for all messages and the `tools` of the options; a keep rate never has."""
-    if isinstance(budget, (bool, float)):
-        return False
+    return not isinstance(budget, (bool, float)) and tokens_of(compressor, conversation, options) <= budget
+
+
+def tokens_of(compressor: Compressor, conversation: Conversation, options: Mapping[str, Any]) -> int:
+    """Tokens of all messages and the `tools` of the options, counted by their `tokenizer`."""
     counter, tools = resolve_counter(options.get("tokenizer"), compressor.counter), options.get("tools")
     if counter.chat is not None:
-        return counter.chat(render_messages(conversation, whole(conversation)), tools) <= budget
-    text = rendered_tokens(conversation, whole(conversation), counter)
-    return text + tool_tokens(counter, checked_tools(tools)) <= budget
+        return counter.chat(render_messages(conversation, whole(conversation)), tools)
+    return rendered_tokens(conversation, whole(conversation), counter) + tool_tokens(counter, checked_tools(tools))
 
 
 def missing(extra: str, error: ImportError) -> ImportError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -25,6 +25,8 @@ from .rows import GrowingTensor
 BATCH_TOKENS = {"cpu": 1024}  # tokens that go through the encoder together: more are no faster there, and take room
 DEVICE_BATCH_TOKENS = 4096  # on any other device
 CACHED = ("states", "keys", "prior")  # the fields of `TokenIndex`
+
+Ids = list[int]
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,17 @@ class ReetScorer:
         model: A `ReetForTokenScoring` or subclass, in evaluation mode.
         tokenizer: The encoder's fast tokenizer.
         progress: Whether to show a progress bar while more than a few windows are encoded.
+
+    Attributes:
+        reader: What reads windows without a query: `read_windows`, or what reads those of several conversations
+            together by it.
     """
 
     def __init__(self, model: Any, tokenizer: Any, progress: bool = False) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.progress = progress
+        self.reader: Callable[[Sequence[Ids]], list[torch.Tensor]] = self.read_windows
         self._before, self._after = special_frame(tokenizer)
         self._capacity = model.config.window_tokens - len(self._before) - len(self._after)
 
@@ -208,13 +215,21 @@ class ReetScorer:
         self, ids: np.ndarray, windows: Sequence[tuple[int, int]], query: torch.Tensor | None = None
     ) -> torch.Tensor:
         """States of the tokens of windows, behind a query if there is one, of shape `(tokens, width)`."""
-        rows = [[*self._before, *ids[start:end].tolist(), *self._after] for start, end in windows]
-        inputs = [part.to(self.model.device) for part in padded(rows, self.tokenizer.pad_token_id or 0)]
+        rows = [ids[start:end].tolist() for start, end in windows]
+        return torch.cat(self.reader(rows) if query is None else self._read_windows(rows, query))
+
+    def read_windows(self, rows: Sequence[Ids]) -> list[torch.Tensor]:
+        """States of the tokens of windows, of shape `(tokens, width)` each, in one pass of the encoder."""
+        return self._read_windows(rows)
+
+    def _read_windows(self, rows: Sequence[Ids], query: torch.Tensor | None = None) -> list[torch.Tensor]:
+        framed = [[*self._before, *row, *self._after] for row in rows]
+        inputs = [part.to(self.model.device) for part in padded(framed, self.tokenizer.pad_token_id or 0)]
         hidden = (
             self.model.reet(*inputs).token_states if query is None else self.model.read_together(*inputs, query=query)
         )
         lead = len(self._before)
-        return torch.cat([hidden[n, lead : lead + end - start] for n, (start, end) in enumerate(windows)])
+        return [hidden[number, lead : lead + len(row)] for number, row in enumerate(rows)]
 
     @torch.inference_mode()
     def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
