@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -128,13 +129,14 @@ class Upstream:
         handler.send_header("content-type", "application/json")
         handler.send_header("content-length", str(len(told)))
         handler.end_headers()
-        handler.wfile.write(told)
+        with suppress(BrokenPipeError, ConnectionResetError):  # who asked has gone
+            handler.wfile.write(told)
 
     def _stream(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
         handler.send_header("content-type", "text/event-stream")
         handler.send_header("transfer-encoding", "chunked")
         handler.end_headers()
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             for event in [*map(json.dumps, reply.body), *([] if reply.cut else ["[DONE]"])]:
                 told = f"data: {event}\n\n".encode()
                 handler.wfile.write(b"%x\r\n%s\r\n" % (len(told), told))
@@ -142,8 +144,6 @@ class Upstream:
                 time.sleep(reply.delay)
             if not reply.cut:
                 handler.wfile.write(b"0\r\n\r\n")
-        except (BrokenPipeError, ConnectionResetError):
-            pass
         handler.close_connection = handler.close_connection or reply.cut
 
     def __enter__(self) -> Upstream:
