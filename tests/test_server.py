@@ -141,6 +141,19 @@ def test_what_cannot_be_honoured_is_told_in_one_form(compressor, tmp_path, metho
     run(Settings(sessions=tmp_path), compressor, story)
 
 
+def test_a_wrong_method_is_told_the_right_ones(compressor, tmp_path):
+    async def story(client):
+        for path, methods in [
+            ("/sessions/a", "DELETE, GET"),
+            ("/sessions/a/messages", "GET, POST"),
+            ("/sessions", "GET, POST"),
+        ]:
+            told = await client.put(path, json={})
+            assert told.status_code == 405 and told.headers["allow"] == methods
+
+    run(Settings(sessions=tmp_path), compressor, story)
+
+
 def test_the_smallest_budget_that_would_do_is_told(compressor, tmp_path):
     async def story(client):
         body = {"messages": CHAT, "budget": 3, "protect": ["user"]}

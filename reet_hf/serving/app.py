@@ -78,5 +78,22 @@ def create_app(settings: Settings | None = None, compress: Any = None) -> FastAP
     add_handlers(app)
     for routes in (router, sessions, watching, *([proxy] if chosen.upstream is not None else [])):
         app.include_router(routes)
+    if not chosen.tenants:
+        _open_to_all(app)
     app.add_middleware(Observed, metrics=metrics, body_bytes=chosen.body_bytes, seconds=chosen.seconds)
     return app
+
+
+def _open_to_all(app: FastAPI) -> None:
+    """Let the OpenAPI document say that nobody needs a token."""
+    written = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = written()
+        document.get("components", {}).pop("securitySchemes", None)
+        for path in document["paths"].values():
+            for operation in path.values():
+                operation.pop("security", None)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,8 +86,10 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> JSONResponse:
-        code = CODES.get(error.status_code, "error")
-        return problem(error.status_code, code, str(error.detail), headers=error.headers)
+        code, headers = CODES.get(error.status_code, "error"), error.headers
+        if error.status_code == 405:
+            headers = {**(headers or {}), "Allow": ", ".join(sorted(_methods(app, request)))}
+        return problem(error.status_code, code, str(error.detail), headers=headers)
 
     @app.exception_handler(Unauthorized)
     async def unknown(request: Request, error: Unauthorized) -> JSONResponse:
@@ -96,3 +99,13 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:
         return problem(500, "server_error", "Something went wrong here; the log of the server says what.")
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """All methods that a path of the application has, in whichever routes."""
+    found: set[str] = set()
+    for path, operations in app.openapi()["paths"].items():
+        pattern = re.sub(r"\\{[^}]*\\}", "[^/]+", re.escape(path))
+        if re.fullmatch(pattern, request.url.path):
+            found |= {method.upper() for method in operations}
+    return found

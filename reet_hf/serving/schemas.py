@@ -6,8 +6,30 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from ..conversation import ROLES
+
 MOST = 1_000_000_000
-Message = dict[str, Any]
+Message = Annotated[  # the library says which message is wrong, and how
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["role"],
+            "properties": {
+                "role": {"enum": list(ROLES)},
+                "content": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {"type": "null"},
+                        {"type": "array", "items": {"anyOf": [{"type": "string"}, {"type": "object"}]}},
+                    ]
+                },
+                "tool_calls": {"anyOf": [{"type": "null"}, {"type": "array", "items": {"type": "object"}}]},
+            },
+            "description": "A message of OpenAI's and Hugging Face's chat format; other fields stay as they are",
+        }
+    ),
+]
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Budget = Annotated[  # the library says best what is wrong with one
     int | float,
@@ -71,14 +93,19 @@ class Earlier(Given):
 class Inputs(Given):
     """A text or a conversation: exactly one of `context` and `messages`."""
 
-    context: str | list[str] | None = None
-    messages: list[Message] | None = None
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["context"]}, {"required": ["messages"]}]},
+    )
+    context: str | list[str] = Field(default_factory=list)
+    messages: list[Message] = Field(default_factory=list)
     query: str | None = None
     history: list[Earlier] = Field(default_factory=list)
 
     def inputs(self) -> dict[str, Any]:
         """The input as the library takes it."""
-        given = {name: value for name in ("context", "messages") if (value := getattr(self, name)) is not None}
+        given: dict[str, Any] = {
+            name: getattr(self, name) for name in ("context", "messages") if name in self.model_fields_set
+        }
         return {**given, "query": self.query, "history": [turn.model_dump() for turn in self.history]}
 
 

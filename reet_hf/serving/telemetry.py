@@ -12,6 +12,7 @@ from secrets import token_hex
 from typing import Any
 
 import anyio
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry import trace
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pythonjsonlogger.json import JsonFormatter
@@ -66,7 +67,7 @@ def span(name: str) -> AbstractContextManager[Any]:
     return trace.get_tracer("reet_hf").start_as_current_span(name)
 
 
-def tracing() -> dict[str, Any]:
+def tracing() -> TelemetryConfig:
     """What FastAPI's own telemetry is told: spans of requests, sent where OpenTelemetry's environment variables say."""
     return {
         "logs": False,  # they would hold what was wrong with a body
