@@ -46,6 +46,8 @@ OPTIONAL = (
     "*.model",
     "chat_template.jinja",
     "training.json",
+    "handler.py",
+    "requirements.txt",
     "README.md",
     "LICENSE",
 )
