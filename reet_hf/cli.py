@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ReetError
-from .serving.command import add_serve, serve
+from .serving.command import add_mcp, add_serve, serve, serve_mcp
 
 FORMATS = ("text", "json", "messages")
 EXTRACTED = ("json", "linear", "markdown", "records")
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     extract.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
     extract.set_defaults(run=run_extract)
     add_serve(commands).set_defaults(run=run_serve)
+    add_mcp(commands).set_defaults(run=run_mcp)
     return root
 
 
@@ -157,6 +158,11 @@ def run_extract(arguments: argparse.Namespace) -> None:
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve HTTP until told to end."""
     serve(arguments, os.environ, lambda: load_pipeline("reet-compression", arguments.model))
+
+
+def run_mcp(arguments: argparse.Namespace) -> None:
+    """Serve the Model Context Protocol until told to end."""
+    serve_mcp(arguments, lambda: load_pipeline("reet-compression", arguments.model))
 
 
 def run_compress(arguments: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from .shared_reader import SharedReader
 from .workers import Workers
 
 try:
+    import uvicorn
     from fastapi import FastAPI
 
     from .problems import add_handlers
@@ -27,6 +28,7 @@ try:
 except ImportError as error:
     raise missing("server", error) from error
 
+__all__ = ["create_app", "uvicorn"]
 logger = logging.getLogger(__name__)
 ABOUT = """Compresses conversations to a token budget, keeps what later turns will need, and says where every kept word
 came from. A session grows by messages and is compressed for one question after the other; what was left out can be

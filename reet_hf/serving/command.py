@@ -1,4 +1,4 @@
-"""The `reet serve` command: its options, and the server they describe, run until it is told to end."""
+"""The commands `reet serve` and `reet mcp`: their options, and the servers they describe, run until told to end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ReetError
-from ..integrations.loading import missing
 from .settings import Settings, check_reach
 from .tenants import Tenants, read_tenants
 
@@ -44,6 +43,23 @@ def add_serve(commands: Any) -> argparse.ArgumentParser:
     )
     serve.add_argument("--log-level", choices=LEVELS, default="info", help="default: %(default)s")
     return serve
+
+
+def add_mcp(commands: Any) -> argparse.ArgumentParser:
+    """The command `mcp`, added to those of a parser."""
+    mcp = commands.add_parser(
+        "mcp",
+        help="serve agents: tools and resources of the Model Context Protocol",
+        description="Serve compression, extraction and sessions to agents by the Model Context Protocol, over standard "
+        "input and output, or with --http over streamable HTTP under /mcp.",
+    )
+    mcp.add_argument("--http", action="store_true", help="serve streamable HTTP")
+    mcp.add_argument("--host", default="127.0.0.1", help="address to listen on with --http (default: %(default)s)")
+    mcp.add_argument("--port", type=int, default=8001, help="default: %(default)s")
+    mcp.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
+    add_sessions(mcp)
+    mcp.add_argument("--open", action="store_true", help="let everybody in who can reach the host, without tokens")
+    return mcp
 
 
 def add_sessions(command: argparse.ArgumentParser) -> None:
@@ -115,12 +131,10 @@ def serve(arguments: argparse.Namespace, environment: Mapping[str, str], load: C
     """
     settings = settings_of(arguments, environment)
     try:
-        import uvicorn
-
-        from .app import create_app
+        from .app import create_app, uvicorn
         from .telemetry import log_as_json
-    except ImportError as error:
-        raise missing("server", error) from error
+    except ImportError as error:  # which says what to install
+        raise ReetError(str(error)) from error
     log_as_json(arguments.log_level)
     signal.signal(signal.SIGTERM, _end)  # the server hands the signal on when it has ended
     uvicorn.run(
@@ -133,6 +147,34 @@ def serve(arguments: argparse.Namespace, environment: Mapping[str, str], load: C
         timeout_graceful_shutdown=int(settings.seconds) + 1,
         lifespan="on",
     )
+
+
+def serve_mcp(arguments: argparse.Namespace, load: Callable[[], Any]) -> None:
+    """Serve the Model Context Protocol until a signal comes, or standard input ends; then sessions are closed.
+
+    Args:
+        arguments: Of the command line.
+        load: Returns the pipeline; called when all else is in order.
+
+    Raises:
+        ReetError: If an option cannot be honoured, or the model cannot be loaded.
+    """
+    tenants = read_tenants(arguments.tokens) if arguments.tokens else Tenants()
+    if arguments.http:
+        check_reach(arguments.host, tenants, arguments.open)
+    elif tenants:
+        raise ReetError("--tokens needs --http: over standard input and output there is one client, who needs none.")
+    try:
+        from . import mcp_server
+    except ImportError as error:  # which says what to install
+        raise ReetError(str(error)) from error
+    settings = Settings(
+        sessions=arguments.sessions,
+        tenants=tenants,
+        seconds=mcp_server.SECONDS,
+        tokenizers=tokenizers(arguments.tokenizer),
+    )
+    mcp_server.serve(settings, load, (arguments.host, arguments.port) if arguments.http else None)
 
 
 def _end(number: int, frame: Any) -> None:
