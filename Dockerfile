@@ -18,6 +18,8 @@ ENV TIKTOKEN_CACHE_DIR=/srv/tiktoken
 RUN python -c "import tiktoken; [tiktoken.get_encoding(name) for name in ('o200k_base', 'cl100k_base')]" \
     && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin reet \
     && install -d -o reet -g reet /data
+# two heaps in place of eight for each core: what sessions leave is used again
+ENV MALLOC_ARENA_MAX=2
 ENV HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false PYTHONUNBUFFERED=1
 USER reet
 WORKDIR /data

@@ -33,6 +33,7 @@ import psutil
 
 from eval import records
 from eval.agents.histories import agent_run
+from eval.tables import table
 
 FOLDER = records.FOLDER / "serving"
 PACKAGES = ("reet-hf", "torch", "transformers", "fastapi", "uvicorn")
@@ -40,6 +41,7 @@ TURNS, BUDGET = 16, 1500
 WANTED = {"budget": BUDGET, "markers": True}
 CACHED_TOKENS = 60_000  # that the server may hold for sessions nobody is using
 MEGABYTE = 2**20
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "MALLOC_ARENA_MAX": "2"}  # as in the image
 Messages = list[dict[str, Any]]
 
 
@@ -141,7 +143,7 @@ def served(root: Path, threads: int | None) -> Iterator[tuple[str, int]]:
     command = [sys.executable, "-m", "reet_hf.cli", "serve", "--port", str(port), "--sessions", str(root / "sessions")]
     command += ["--cached-tokens", str(CACHED_TOKENS), "--log-level", "warning"]
     command += [] if threads is None else ["--threads", str(threads)]
-    process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    process = subprocess.Popen(command, env={**os.environ, **ENVIRONMENT})
     address = f"http://127.0.0.1:{port}"
     try:
         while process.poll() is None:
@@ -196,12 +198,52 @@ def told(seen: Seen, metrics: str, seconds: float) -> dict[str, Any]:
     }
 
 
+def page(folder: Path = FOLDER) -> str:
+    """Markdown of every load that was measured, empty if there is none."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("load*.json"))]
+    return "\n\n".join(_section(record) for record in found)
+
+
+def _section(record: dict[str, Any]) -> str:
+    rows = [
+        [f"`{route}`", f"{own['requests']:,}", *(f"{own[name]:,.0f}" for name in ("p50", "p95", "p99", "max"))]
+        for route, own in record["milliseconds"].items()
+    ]
+    low, high = record["think_seconds"]
+    memory, tokens = record["memory_mb"], record["tokens"]
+    return (
+        f"{record['clients']} clients for {record['seconds']:g} seconds, each in an agent conversation of its own "
+        f"({record['turns_of_a_conversation']} turns, compressed to {record['budget']:,} tokens in each), {low:g} to "
+        f"{high:g} seconds between an answer and the next turn; server and clients on {record['hardware']['cores']} "
+        f"cores. {record['requests']:,} requests, {record['turns']:,} turns ({tokens['original']:,} tokens in, "
+        f"{tokens['compressed']:,} out), {record['errors']} errors. Memory of the server: {memory['start']} MB before, "
+        f"{memory['half_time']} MB at most in the first half, {memory['max']} MB in all. "
+        f"{record['windows_per_encoder_pass']:g} windows in a pass of the encoder. `python -m eval.load`\n\n"
+        + table(["request", "number", "p50 ms", "p95 ms", "p99 ms", "max ms"], rows)
+    )
+
+
+def line(folder: Path = FOLDER) -> str:
+    """The main figures in a sentence, empty if nothing was measured."""
+    file = folder / "load.json"
+    if not file.is_file():
+        return ""
+    record = json.loads(file.read_text(encoding="utf-8"))
+    own = record["milliseconds"]["POST /sessions/{name}/compress"]
+    return (
+        f"Served: {record['clients']} concurrent sessions for {record['seconds']:g} seconds on "
+        f"{record['hardware']['cores']} cores shared with the clients, {record['turns']:,} turns, {record['errors']} "
+        f"errors; a compression took {own['p50']:,.0f} ms (p50) and {own['p95']:,.0f} ms (p95), the server "
+        f"{record['memory_mb']['max']:,} MB at most."
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description="Measure a served REET under load.")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=120.0)
-    parser.add_argument("--think", type=float, nargs=2, default=(5.0, 15.0), metavar=("LOW", "HIGH"))
+    parser.add_argument("--think", type=float, nargs=2, default=(20.0, 40.0), metavar=("LOW", "HIGH"))
     parser.add_argument("--threads", type=int, help="of the server (default: its own)")
     parser.add_argument("--output", type=Path, default=FOLDER / "load.json")
     arguments = parser.parse_args(argv)

@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from eval import ablations, calibration, extraction, ledger, plots
+from eval import ablations, calibration, extraction, ledger, load, plots
 from eval.agents import page as agents
 from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
@@ -33,6 +33,7 @@ LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
 EXTRACTION = "Mentions, facts and links that are found (exact spans whatever their type, unless said otherwise)"
 LEDGER = "What text and ledger keep together"
 AGENTS = "Agents: valid messages, what the next call needs, sessions on disk"
+SERVED = "A server under load"
 CHANCES = "Expected calibration error of the chances that sentences are needed, in 15 bins"
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +78,7 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
         (EXTRACTION, extraction.page(root / FOLDER.relative_to(ROOT) / "extraction")),
         (LEDGER, ledger.page(root / FOLDER.relative_to(ROOT) / "ledger")),
         (AGENTS, agents.page(root / FOLDER.relative_to(ROOT) / "agent")),
+        (SERVED, load.page(root / FOLDER.relative_to(ROOT) / "serving")),
         (LATENCY, latency(quick, TASK, REGIME, BUDGET)),
         (TRAINED, table(*training_rows(root))),
     ]
@@ -85,8 +87,8 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
     return "\n".join(parts)
 
 
-def readme_section(board: Board, cost: dict[str, Any], told: str) -> str:
-    """The results section of the README; `told` is what it says of agents."""
+def readme_section(board: Board, cost: dict[str, Any], told: Sequence[str]) -> str:
+    """The results section of the README; `told` is what it says of agents and servers."""
     own = board.results["reet", TASK, REGIME, BUDGET]
     spent = [entry.costs for entry in own.sets.values()]
     return "\n".join(
@@ -108,7 +110,7 @@ def readme_section(board: Board, cost: dict[str, Any], told: str) -> str:
             *([earlier, ""] if (earlier := history(board)) else []),
             behind(board),
             "",
-            *([told, ""] if told else []),
+            *(part for paragraph in told if paragraph for part in (paragraph, "")),
             f"A turn of {cost['new_tokens']} new tokens costs {cost['long_ms']:.0f} ms in a session of "
             f"{cost['history_tokens']:,} tokens and {cost['empty_ms']:.0f} ms in an empty one "
             f"({cost['ratio']:.2f} times), on {cost['hardware']['cores']} CPU cores, in one run.",
@@ -172,9 +174,10 @@ def write(root: Path, target: Path) -> list[Path]:
     found = {
         model: summary(board, name) for name, model in MODELS.items() if (name, TASK, REGIME, BUDGET) in board.results
     }
+    told = [agents.line(results / "agent"), load.line(results / "serving")]
     head, rest = (root / "README.md").read_text(encoding="utf-8").split(START)
     texts = {
-        Path("README.md"): head + readme_section(board, cost, agents.line(results / "agent")) + rest.split(END)[1],
+        Path("README.md"): head + readme_section(board, cost, told) + rest.split(END)[1],
         results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),
     }
     for model, scores in found.items():

@@ -194,7 +194,7 @@ def choose(
         alone = steps.values.sum(0)
         affordable = (steps.costs.sum(0) <= limit - spent) & (steps.of_choices(levels) == NOTHING)
         best = int(np.where(affordable, alone, -np.inf).argmax())
-        if affordable[best] and alone[best] > _value(steps, chosen) - _value(steps, levels):
+        if affordable[best] and alone[best] > value(steps, chosen) - value(steps, levels):
             first = levels.copy()
             first[steps.members[best]] = candidates.levels - 1
             opened = candidates.openings(steps.members[best])
@@ -204,7 +204,7 @@ def choose(
     return chosen
 
 
-def _value(steps: Steps, levels: np.ndarray) -> float:
+def value(steps: Steps, levels: np.ndarray) -> float:
     """Worth of everything that is kept at `levels`."""
     return float(steps.values[np.arange(len(steps.costs))[:, None] <= steps.of_choices(levels)].sum())
 

@@ -322,6 +322,7 @@ class Compressor:
             protected(view, found, options, limit),
             view.tokens,
             [partial(_split, state.conversation, scores, counts, level) for level in FINER[unit]],
+            marked=options.markers,
         )
         return view.framed(spans)
 

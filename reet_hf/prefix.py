@@ -215,28 +215,27 @@ def _base(
     if count(everything) <= limit:
         return everything
     try:
-        return _selected(limit, share, select, True)
+        return _selected(limit, share, count([]), select)
     except ReetError as error:
         if error.floor is None:
             raise
-    return _selected(limit, share, select, False)
+    return list(select(limit, False))  # a last message that does not fit whole takes all the room there is
 
 
-def _selected(limit: int, share: float, select: Select, last: bool) -> list[Span]:
-    """What is kept within the share of the limit; where more must be kept, that and a share of what is left."""
-    target = max(1, math.floor(share * limit))
-    try:
-        return list(select(target, last))
-    except ReetError as error:
-        if error.floor is None or not target < error.floor <= limit:
-            raise
-        target = error.floor + math.floor(share * (limit - error.floor))
-    try:
-        return list(select(target, last))
-    except ReetError as error:
-        if error.floor is None or not target < error.floor <= limit:
-            raise
-    return list(select(limit, last))
+def _selected(limit: int, share: float, fixed: int, select: Select) -> list[Span]:
+    """What is kept, the last message whole, within what is fixed and the share of what is left of the limit.
+
+    Where more must be kept, that counts as fixed.
+    """
+    for _ in range(2):
+        target = min(fixed + max(1, math.floor(share * (limit - fixed))), limit)
+        try:
+            return list(select(target, True))
+        except ReetError as error:
+            if error.floor is None or not target < error.floor <= limit:
+                raise
+            fixed = error.floor
+    return list(select(limit, True))
 
 
 def _digests(messages: Messages) -> tuple[str, ...]:

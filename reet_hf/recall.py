@@ -331,6 +331,7 @@ def recalled(
     history: Sequence[Turn],
     budget: float | int | None,
     options: Mapping[str, Any],
+    sift: bool = False,
 ) -> dict[str, Any]:
     """Parts of an encoded conversation: all of them if they fit, else those that `query` is likely to need.
 
@@ -342,6 +343,7 @@ def recalled(
         history: Earlier turns.
         budget: Tokens of the text, or a share of those of all parts; without one, all of them.
         options: `tokenizer`, `unit` and `threshold`, as for a compression.
+        sift: Whether what the query most likely does not need is left out even where all fits.
 
     Returns:
         `text`: the parts as text, a line a message, after the speaker's label. `messages`: the same as messages, with
@@ -361,7 +363,7 @@ def recalled(
     text = render_text(conversation, parts)
     original = tokens = counter.count(text) if parts else 0
     limit = original if budget is None else resolve_limit(budget, original)
-    if original > limit or options.get("threshold") is not None:
+    if parts and (sift or original > limit or options.get("threshold") is not None):
 
         def shown(kept: Sequence[Span]) -> list[Span]:
             return clipped(standing(conversation, kept), parts)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .choice import NOTHING, Candidates, Steps, choose, greedy
+from .choice import NOTHING, Candidates, Steps, choose, greedy, value
 from .errors import ReetError
 from .records import Span, Unit
 
@@ -25,6 +25,7 @@ def fit(
     protected: Sequence[Span],
     count: Callable[[Sequence[Span]], int],
     finer: Sequence[Callable[[Sequence[Unit]], Candidates]],
+    marked: bool = False,
 ) -> list[Span]:
     """Spans to keep, in order: their exact count never exceeds `limit`.
 
@@ -35,6 +36,7 @@ def fit(
         protected: Spans that must be kept, each inside one unit.
         count: Exact tokens of the rendered spans.
         finer: From given units to smaller ones, for the rest of the budget; each function goes further than the last.
+        marked: Whether the exact count has a price for what is left out, which no estimate knows.
 
     Raises:
         ReetError: If the protected spans alone exceed the budget; `floor` is what they need.
@@ -53,6 +55,8 @@ def fit(
     taken = _inside(candidates.units, protected)
     levels = choose(candidates, overheads, limit, floor, taken)
     spans, used, levels = _shrink(candidates, levels, taken, limit, protected, count)
+    if marked:
+        spans, used, levels = _best_that_fit(candidates, taken, spans, used, levels, limit, overheads, protected, count)
     spans, used, levels = _regain(candidates, levels, spans, used, limit, overheads, protected, count)
     kept = levels > NOTHING
     for split in finer:
@@ -122,6 +126,39 @@ def _shrink(
         used = count(spans)
         least *= 2
     return spans, used, levels
+
+
+def _best_that_fit(
+    candidates: Candidates,
+    taken: np.ndarray,
+    spans: list[Span],
+    used: int,
+    levels: np.ndarray,
+    limit: int,
+    overheads: np.ndarray,
+    protected: Sequence[Span],
+    count: Callable[[Sequence[Span]], int],
+) -> tuple[list[Span], int, np.ndarray]:
+    """The choice that is worth more: the given one, or as many of the best steps as fit by the exact count.
+
+    Each thing that is given back costs a marker, so that giving back the least first may leave none of the best.
+    """
+    steps = Steps.of(candidates)
+    first = np.where(taken, candidates.levels - 1, NOTHING)
+    low, high = 0, limit
+    found = (spans, used, levels)
+    while low < high:
+        room = (low + high + 1) // 2
+        more = greedy(steps, candidates, overheads, room, first)
+        trial = _union(candidates.spans(more), protected)
+        total = count(trial)
+        if total > limit:
+            high = room - 1
+            continue
+        low = room
+        if value(steps, more) > value(steps, found[2]):
+            found = (trial, total, more)
+    return found
 
 
 def _regain(

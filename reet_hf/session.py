@@ -251,14 +251,14 @@ class Session:
             TypeError: For another option.
         """
         spans = self._omitted.find(what, self._said)
-        history = self.turns
+        history, by_question = self.turns, spans is None
         query: str | None
         if spans is None:
             spans, query = self._omitted.dropped(), checked_question(str(what))
             budget = self._guard.limits.budget if budget is None else budget
         else:
             query, history = (history[-1].query, history[:-1]) if history else (None, ())
-        return recalled(self.compressor, self._encoded(), spans, query, history, budget, options)
+        return recalled(self.compressor, self._encoded(), spans, query, history, budget, options, by_question)
 
     def answer_recall(self, arguments: str | Mapping[str, Any], **options: Any) -> str:
         """The result of a model's call of `recall.recall_tool`: text, or a note why there is none.

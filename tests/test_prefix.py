@@ -233,11 +233,28 @@ def test_a_last_message_that_never_fits_is_compressed():
     view = View(20)
     view.step(user("Hello there."), assistant("Good. " * 4))
     stability = view.step(user("Short one. Considerably lengthier sentence. " + "word " * 40 + ". End."))
-    assert view.asked == [(10, True), (10, False)]
+    assert view.asked == [(10, True), (20, False)]  # then it takes all the room there is
     assert 0 < view.count(view.prefix.spans) <= 20
     assert stability.rebases == 1
     view.step(assistant("Fine."))
     assert view.count(view.prefix.spans) <= 20
+
+
+def test_tokens_that_no_choice_changes_are_no_part_of_what_a_share_is_taken_of():
+    from reet_hf.prefix import Prefix, step
+
+    conversation = Conversation(tuple(parse_messages([user("One. " * 30), user("Two.")])))
+    asked = []
+
+    def select(limit, last):
+        asked.append(limit)
+        return [Span(1, 0, 4)]
+
+    def count(spans):
+        return 100 + sum(span.end - span.start for span in spans)
+
+    step(Prefix(), conversation, 140, count, lambda spans: [], select)
+    assert asked == [100 + 20]
 
 
 def test_a_view_without_its_last_message_is_made_anew():
@@ -418,3 +435,28 @@ def test_an_empty_last_message_does_not_end_a_stable_prefix(bundled):
     second = session.compress(budget=150, stable_prefix=True)
     assert not second["stability"]["rebased"]
     assert second["messages"][: len(first["messages"])] == first["messages"]
+
+
+def test_a_stable_prefix_sends_what_was_asked_where_the_last_result_does_not_fit(bundled):
+    from transformers import pipeline
+
+    from reet_hf import Session, recall_tool
+
+    session = Session(pipeline("reet-compression", model=str(bundled)))
+    rows = "\n".join(
+        f"The boat of person {n} lies at berth {n} and has a broken ladder since spring." for n in range(60)
+    )
+    call = {"id": "c", "type": "function", "function": {"name": "recall_context", "arguments": "{}"}}
+    question = "Where does the boat of person 7 lie?"
+    session.append(
+        [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": rows},
+        ]
+    )
+    for budget in (560, 600, 640, 800):
+        out = session.compress(budget=budget, stable_prefix=True, tools=[recall_tool()], ask_last=True)
+        assert [message["role"] for message in out["messages"]] == ["user", "assistant", "tool"]
+        assert "person 7" in out["messages"][2]["content"] and out["tokens"]["compressed"] <= budget
+        assert out["messages"][0]["content"] == question

@@ -180,10 +180,31 @@ def test_ids_that_do_not_fit_are_cut_for_the_last_question(session):
     assert session.turns[-1].query == QUESTION
 
 
-def test_everything_left_out_comes_back_if_it_fits(session):
+def places(out):
+    return {(piece["message"], piece["start"], piece["end"]) for piece in out["pieces"]}
+
+
+def test_everything_left_out_comes_back_by_its_ids_and_of_it_what_a_question_needs(session):
+    everything = {place for own in IDS.values() for place in own}
+    assert places(session.recall(list(IDS))) == everything
     out = session.recall("Anything?")
     assert out["tokens"]["budget"] == 1000
-    assert {(p["message"], p["start"], p["end"]) for p in out["pieces"]} == {p for own in IDS.values() for p in own}
+    assert places(out) and all(
+        any(each[0] == place[0] and each[1] <= place[1] and place[2] <= each[2] for each in everything)
+        for place in places(out)
+    )
+
+
+def test_a_question_brings_back_what_it_needs_and_not_what_else_there_was_room_for(bundled):
+    from transformers import pipeline
+
+    session = Session(pipeline("reet-compression", model=str(bundled)))
+    boats = [f"The boat of person {n} lies at berth {n} and needs a new ladder before the summer." for n in range(9)]
+    for text in ["The alarm code of the boathouse is 7731-K.", *boats, "Bye."]:
+        session.append({"role": "user", "content": text})
+    session.compress(budget=12)
+    assert session.recall("What is the alarm code of the boathouse?")["text"].count("\n") == 0
+    assert "7731-K" in session.answer_recall({"query": "What is the alarm code of the boathouse?"})
 
 
 def test_a_question_searches_what_the_last_result_left_out(tmp_path):

@@ -42,7 +42,7 @@ class OpenSessions:
     """
 
     def __init__(
-        self, root: Path, compressor: Any, most: int = 256, most_tokens: int = 1_000_000, each: int = 10_000
+        self, root: Path, compressor: Any, most: int = 256, most_tokens: int = 200_000, each: int = 10_000
     ) -> None:
         self.root, self.compressor, self.each = Path(root), compressor, each
         self.most, self.most_tokens = most, most_tokens

@@ -26,7 +26,7 @@ class Settings:
         seconds: Time that a request may take, waiting included.
         body_bytes: Size that a request may have.
         open_sessions: Sessions whose states are held in memory; the least recently used ones are closed first.
-        cached_tokens: Tokens of all sessions in memory together, as far as nobody is using them.
+        cached_tokens: Tokens of all sessions in memory together, about 5 kB each, as far as nobody is using them.
         sessions_each: Sessions that one tenant may keep.
         tokenizers: Names under which clients may have a budget counted, and what counts then.
         upstream: Base address of an OpenAI-compatible provider for `/v1/chat/completions`, such as
@@ -46,7 +46,7 @@ class Settings:
     seconds: float = 60.0
     body_bytes: int = 16 * 2**20
     open_sessions: int = 256
-    cached_tokens: int = 1_000_000
+    cached_tokens: int = 200_000
     sessions_each: int = 10_000
     tokenizers: Mapping[str, str] = field(default_factory=dict)
     upstream: str | None = None
