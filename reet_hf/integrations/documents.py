@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+import torch
+
 from ..conversation import parse_request
 from ..rendering import joined
 from .loading import compressor_of
+
+PROCESS = os.getpid()  # that this module was imported in
 
 
 @dataclass(frozen=True)
@@ -70,23 +75,38 @@ def compress_batch(
 ) -> dict[str, list[Any]]:
     """A new column for `datasets.Dataset.map(..., batched=True)`: each row's text or messages compressed.
 
+    With `num_proc` each process works with one thread.
+
     Args:
         batch: Columns by name.
         budget: Tokens, or a keep rate, of each row.
         column: Where the inputs are: strings, or lists of messages.
         query: The column of the queries, if there is one.
-        output: The name of the new column; texts become texts, messages messages.
+        output: The name of the new column; texts become texts, messages messages, and `None` stays.
         compress: A `reet-compression` pipeline or a `Compressor`; the bundled weights if left out.
         **options: Any other option of a compression.
     """
+    if os.getpid() != PROCESS:  # a fork, as of `num_proc`: torch's threads are not there, and would be waited for
+        torch.set_num_threads(1)
     compressor = compressor_of(compress)
     queries = batch[query] if query else [None] * len(batch[column])
     found: list[Any] = []
     for value, asked in zip(batch[column], queries, strict=True):
-        if isinstance(value, str):
+        if value is None:
+            found.append(None)
+        elif isinstance(value, str):
             found.append(compressor.compress({"context": value, "query": asked}, budget=budget, **options).text)
         else:
-            messages = [{name: part for name, part in m.items() if part is not None} for m in value]
-            made = compressor.compress({"messages": messages, "query": asked}, budget=budget, **options)
+            made = compressor.compress({"messages": _filled(value), "query": asked}, budget=budget, **options)
             found.append([dict(message) for message in made.messages])
     return {output: found}
+
+
+def _filled(value: Any) -> Any:
+    """Messages without the fields that others of the column have, which a data set fills with `None`."""
+    if isinstance(value, Mapping) or not isinstance(value, Iterable):
+        return value
+    return [
+        {name: part for name, part in each.items() if part is not None} if isinstance(each, Mapping) else each
+        for each in value
+    ]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ..errors import ReetError
 from .loading import compressor_of, missing
 from .openai_format import compress_messages
 
 try:
+    from litellm.exceptions import BadRequestError
     from litellm.integrations.custom_logger import CustomLogger
 except ImportError as error:
     raise missing("litellm", error) from error
@@ -20,7 +22,8 @@ class ReetCallback(CustomLogger):
     """Shortens the messages of every chat request that exceeds a budget.
 
     In the proxy's configuration: `litellm_settings: {callbacks: my_module.shorten}` with
-    `shorten = ReetCallback(budget=8000)` in `my_module.py`.
+    `shorten = ReetCallback(budget=8000)` in `my_module.py` beside it. What comes to `/v1/chat/completions` is
+    shortened; other routes are left alone.
 
     Args:
         budget: Tokens of the messages, tool definitions included.
@@ -36,10 +39,17 @@ class ReetCallback(CustomLogger):
         self.compressor.options(budget=budget, **options)
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: dict, call_type: str) -> dict:
-        """The request with messages that fit; the event loop goes on meanwhile."""
+        """The request with messages that fit; the event loop goes on meanwhile.
+
+        Raises:
+            BadRequestError: If the messages cannot be read, or what must survive does not fit; status 400 for clients.
+        """
         if call_type not in CHAT or not data.get("messages"):
             return data
-        return {**data, "messages": await asyncio.to_thread(self.shortened, data)}
+        try:
+            return {**data, "messages": await asyncio.to_thread(self.shortened, data)}
+        except ReetError as error:
+            raise BadRequestError(str(error), model=str(data.get("model")), llm_provider="reet") from error
 
     def shortened(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """The messages of a request, shortened."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .documents import compress_texts
+from .documents import KeptText, compress_texts
 from .loading import missing
 
 try:
     from llama_index.core.bridge.pydantic import Field
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
-    from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle, TextNode
+    from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 except ImportError as error:
     raise missing("llama-index", error) from error
 
@@ -18,8 +18,9 @@ except ImportError as error:
 class ReetNodePostprocessor(BaseNodePostprocessor):
     """Keeps of retrieved nodes what the query needs, under one budget for all of them.
 
-    Each node keeps its id, its metadata and its score and gets `reet_spans`, the half-open characters that were kept,
-    and `reet_importance`, neither of which the language model sees; a node of which nothing is kept is left out.
+    Each node stays of its kind, with its id, metadata and score, and gets `reet_spans`, the half-open characters that
+    were kept, and `reet_importance`, neither of which the language model sees. One of whose text nothing is kept is
+    left out; one without text, such as an image, comes back as it is.
 
     Attributes:
         budget: Tokens, or a keep rate, of all nodes together.
@@ -28,7 +29,7 @@ class ReetNodePostprocessor(BaseNodePostprocessor):
     """
 
     budget: float | int = 0.3
-    compress: Any = None
+    compress: Any = Field(default=None, exclude=True)
     options: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
@@ -41,17 +42,21 @@ class ReetNodePostprocessor(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         texts = [each.node.get_content(metadata_mode=MetadataMode.NONE) for each in nodes]
         query = query_bundle.query_str if query_bundle is not None else None
-        found = []
-        for kept in compress_texts(texts, query, self.budget, self.compress, **self.options):
-            node, score = nodes[kept.place].node, nodes[kept.place].score
-            told = {"reet_spans": [list(span) for span in kept.spans], "reet_importance": kept.importance}
-            shorter = TextNode(
-                id_=node.node_id,
-                text=kept.text,
-                metadata={**node.metadata, **told},
-                excluded_llm_metadata_keys=[*node.excluded_llm_metadata_keys, *told],
-                excluded_embed_metadata_keys=[*node.excluded_embed_metadata_keys, *told],
-                relationships=node.relationships,
-            )
-            found.append(NodeWithScore(node=shorter, score=score))
-        return found
+        found = compress_texts(texts, query, self.budget, self.compress, **self.options)
+        kept = {each.place: each for each in found}
+        return [
+            _shortened(each, kept[place]) if place in kept else each
+            for place, each in enumerate(nodes)
+            if place in kept or not texts[place].strip()
+        ]
+
+
+def _shortened(scored: NodeWithScore, kept: KeptText) -> NodeWithScore:
+    """A node of the same kind with what is kept of its text."""
+    told = {"reet_spans": [list(span) for span in kept.spans], "reet_importance": kept.importance}
+    node = scored.node.model_copy()
+    node.metadata = {**node.metadata, **told}
+    for keys in ("excluded_llm_metadata_keys", "excluded_embed_metadata_keys"):
+        setattr(node, keys, list(dict.fromkeys([*getattr(node, keys), *told])))
+    node.set_content(kept.text)
+    return scored.model_copy(update={"node": node})

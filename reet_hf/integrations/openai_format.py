@@ -10,7 +10,7 @@ from .loading import compressor_of, counter_of, fits
 
 
 def compress_messages(
-    messages: Sequence[Mapping[str, Any]],
+    messages: Sequence[Any],
     budget: float | int,
     model: Any = None,
     *,
@@ -23,7 +23,8 @@ def compress_messages(
     Messages that fit already come back unchanged.
 
     Args:
-        messages: In OpenAI's chat format, tool calls and content parts included.
+        messages: In OpenAI's chat format, tool calls and content parts included; an answer of a client may stand among
+            them as the object that it is.
         budget: Tokens, or a keep rate; see the README.
         model: The model that they are for, see `loading.counter_of`; by default REET's own tokenizer counts.
         query: What they are wanted for; where tools are used, the last message of the user if left out.
@@ -37,8 +38,16 @@ def compress_messages(
     compressor = compressor_of(compress)
     if model is not None:
         options = {"tokenizer": counter_of(model), **options}
-    conversation = Conversation(parse_messages(messages))
+    told = _plain(messages)
+    conversation = Conversation(parse_messages(told))
     if fits(compressor, conversation, budget, options):
-        return [dict(message) for message in messages]
+        return [dict(message) for message in told]
     out = compressor.compress_turn(compressor.encode(conversation), query, budget=budget, **options)
     return [dict(message) for message in out.messages]
+
+
+def _plain(messages: Any) -> Any:
+    """Messages as dictionaries, those too that are objects of a client."""
+    if isinstance(messages, (str, Mapping)) or not isinstance(messages, Sequence):
+        return messages
+    return [m.model_dump(exclude_none=True) if hasattr(m, "model_dump") else m for m in messages]

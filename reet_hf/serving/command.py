@@ -34,7 +34,7 @@ def add_serve(commands: Any) -> argparse.ArgumentParser:
         "--upstream-key-env", metavar="NAME", help="environment variable with the provider's key (default: none)"
     )
     serve.add_argument("--budget", type=int, default=Settings.budget, help="tokens of a chat request (%(default)s)")
-    serve.add_argument("--threads", type=int, metavar="N", help="requests worked on at once (default: the cores)")
+    serve.add_argument("--threads", type=int, metavar="N", help="requests worked on at once (default: 4 a core)")
     serve.add_argument("--waiting", type=int, default=Settings.waiting, help="requests that may wait (%(default)s)")
     serve.add_argument("--seconds", type=float, default=Settings.seconds, help="time for a request (%(default)s)")
     serve.add_argument("--body-bytes", type=int, default=Settings.body_bytes, help="size of a request (%(default)s)")

@@ -21,7 +21,8 @@ class Settings:
     Attributes:
         sessions: Folder that sessions are kept in, one folder below it for each tenant.
         tenants: Who may use the server; nobody named means everybody.
-        threads: Requests that are worked on at the same time.
+        threads: Requests that are worked on at the same time; with several for each core more of them share a pass of
+            the encoder.
         waiting: Requests that may wait for a thread; more are told to come again.
         seconds: Time that a request may take, waiting included.
         body_bytes: Size that a request may have.
@@ -41,7 +42,7 @@ class Settings:
 
     sessions: Path = Path("reet-sessions")
     tenants: Tenants = field(default_factory=Tenants)
-    threads: int = field(default_factory=lambda: max(2, os.cpu_count() or 2))
+    threads: int = field(default_factory=lambda: 4 * (os.cpu_count() or 1))
     waiting: int = 256
     seconds: float = 60.0
     body_bytes: int = 16 * 2**20
