@@ -29,7 +29,7 @@ demo: $(STAMP) ## Set up and compress example conversations with the bundled wei
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Set up and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(STAMP) ## Lint, formatting and types
 	$(BIN)/ruff check .

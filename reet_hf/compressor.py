@@ -14,6 +14,7 @@ from .budget import resolve_counter, resolve_limit
 from .choice import Candidates, backed
 from .conversation import Conversation, Message, Request, parse_request
 from .coverage import worth_of_coverage
+from .deadlines import check_deadline
 from .errors import ReetError
 from .facts import choose_lines, sayings, weighted
 from .formats import formatted, make_records
@@ -177,6 +178,7 @@ class Compressor:
         state.scored = self.scorer.encode(conversation, state.scored)
         state.conversation, state.ledger, state.mentioned = conversation, None, None
         for number in range(known, len(conversation.messages)):
+            check_deadline()
             state.mentions.extend(message_mentions(conversation, number))
         if self.extractor is not None:
             state.found = self.extractor.extract(conversation, state.scored, state.found)

@@ -18,5 +18,9 @@ class ReetError(ValueError):
         self.floor = floor
 
 
+class DeadlineError(ReetError):
+    """Work that took longer than whoever asked for it allows; what was complete before stays."""
+
+
 class SessionInUse(ReetError):
     """A session's folder that somebody else has open, in this process or any other."""

@@ -16,6 +16,7 @@ from typing import Any
 import regex
 
 from .conversation import ROLES, Conversation, shown
+from .deadlines import check_deadline
 from .errors import ReetError
 from .records import Span, Unit
 from .rendering import whole
@@ -145,6 +146,7 @@ def _matches(conversation: Conversation, pattern: regex.Pattern) -> list[Span]:
     found: list[Span] = []
     try:
         for number, message in enumerate(conversation.messages):
+            check_deadline()
             left = max(end - time.thread_time(), 0.01)
             for match in pattern.finditer(message.text, timeout=left):
                 if match.end() > match.start():

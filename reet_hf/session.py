@@ -150,7 +150,8 @@ class Session:
             state = self.compressor.encode(grown, self._state)
             self._write({"type": "messages", "messages": raw})
         except BaseException:
-            self._state = None  # it may have grown already; the next call encodes again
+            if getattr(getattr(self._state, "scored", None), "messages", None) != self.message_count:
+                self._state = None  # it has grown already; the next call encodes again
             raise
         self._state, self._conversation = state, grown
         self._guard.appended(fresh)
@@ -322,12 +323,17 @@ class Session:
         if len(self._conversation.messages) != self._cached and self._write_states(self._journal.folder):
             self._cached = len(self._conversation.messages)
 
-    def close(self) -> None:
-        """Write a checkpoint and let others open the folder; a session in memory has nothing to close."""
+    def close(self, checkpoint: bool = True) -> None:
+        """Write a checkpoint and let others open the folder; a session in memory has nothing to close.
+
+        Args:
+            checkpoint: Whether one is written; not worth it where the session is to be deleted.
+        """
         if self._journal is None or self._journal.closed:
             return
         try:
-            self.checkpoint()
+            if checkpoint:
+                self.checkpoint()
         except (OSError, ReetError) as error:
             logger.warning("The states of the session in %s were not cached: %s", self._journal.folder, error)
         finally:

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import segmentation
 from .conversation import Conversation, Message
+from .deadlines import check_deadline
 from .lexicon import word_identity
 from .mentions import mention_spans
 from .structure import leaf_borders
@@ -98,6 +99,7 @@ def _batches(messages: Sequence[Message], first: int) -> Iterator[list[int]]:
     batch: list[int] = []
     size = 0
     for number in range(first, len(messages)):
+        check_deadline()
         batch.append(number)
         size += len(messages[number].text)
         if size >= BATCH_CHARACTERS:

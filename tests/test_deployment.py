@@ -35,7 +35,7 @@ def test_the_image_serves_as_nobody_special_with_its_sessions_on_a_volume():
     given = arguments("--open")
     assert given.command == "serve" and given.host == "0.0.0.0"
     assert settings_of(given, {}).sessions.is_relative_to(statements("VOLUME")[0])
-    assert statements("EXPOSE") == [str(given.port)] and f":{given.port}/health/ready" in statements("HEALTHCHECK")[0]
+    assert statements("EXPOSE") == [str(given.port)] and f":{given.port}/health/live" in statements("HEALTHCHECK")[0]
     with pytest.raises(ReetError, match="--tokens"):
         settings_of(arguments(), {})
     extras = re.search(r"\[([\w,]+)\]\"", DOCKERFILE)

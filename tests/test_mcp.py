@@ -175,7 +175,7 @@ def test_tools_tell_what_they_take_and_give(client):
         assert "title" not in tool.input_schema and '"null"' not in json.dumps(tool.input_schema)
         assert all("description" in field for field in tool.input_schema["properties"].values())
     takes = {tool.name: tool.input_schema["properties"] for tool in tools}
-    assert takes["compress"]["budget"]["anyOf"][0] == {"type": "integer", "minimum": 1}
+    assert takes["compress"]["budget"]["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 1_000_000_000}
     assert takes["compress"]["threshold"]["maximum"] == 1
     assert takes["session_append"]["messages"]["minItems"] == 1
     assert takes["session_restore"]["first"]["minimum"] == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextvars import copy_context
 
 import pytest
 import regex
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reet_hf.conversation import ROLES, Conversation, parse_messages
+from reet_hf.deadlines import no_deadline, set_deadline
 from reet_hf.defaults import checked_defaults, recent_spans, system_spans, tagged_roles, tagged_spans
-from reet_hf.errors import ReetError
+from reet_hf.errors import DeadlineError, ReetError
 from reet_hf.protection import _compiled, protected_spans, protection_rules
 from reet_hf.records import Span
 from reet_hf.segmentation import units
@@ -277,3 +279,18 @@ def test_every_character_of_a_unit_that_was_asked_for_is_protected(text, places)
         inside = {place for each in found for place in range(each.start, each.end)}
         assert {place for span in spans for place in range(span.start, span.end)} == wanted & inside
         assert all(any(each.span.contains(span) for each in found) for span in spans)
+
+
+def test_rules_end_at_the_deadline_of_whoever_asked():
+    conversation = talk(("user", "the visa expires in June."))
+    found = units(conversation, "word")
+
+    def late():
+        set_deadline(time.monotonic() - 1.0)
+        with no_deadline():
+            assert protected_spans(conversation, found, ["visa"])
+        with pytest.raises(DeadlineError):
+            protected_spans(conversation, found, ["visa"])
+
+    copy_context().run(late)
+    assert protected_spans(conversation, found, ["visa"])

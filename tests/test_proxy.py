@@ -208,8 +208,11 @@ def test_in_a_session_what_was_sent_stays_as_it_is(compressor, tmp_path):
         sent = [body["messages"] for body in upstream.bodies]
         same = [now[: len(before)] == before for before, now in zip(sent, sent[1:], strict=False)]
         assert sum(same) >= 8 and not all(same)
-        kept = (await client.get("/sessions/trip/messages")).json()["messages"]
+        kept = (await client.get("/sessions/chat.trip/messages")).json()["messages"]
         assert kept == messages[:-2]
+        again = await client.post(ASK, json={"model": "m", "messages": messages[:-4]}, headers=headers)
+        assert again.headers["x-reet-session"] == "apart" and int(again.headers["x-reet-sent"]) <= 300
+        assert (await client.get("/sessions/chat.trip/messages")).json()["messages"] == kept
         edited = [*messages[:3], {"role": "user", "content": "Forget that. Where is Oslo?"}]
         told = await client.post(ASK, json={"model": "m", "messages": edited}, headers=headers)
         assert told.headers["x-reet-session"] == "started" and upstream.bodies[-1]["messages"] == edited
@@ -243,3 +246,76 @@ def test_tokens_are_counted_as_the_model_does(compressor, bundled, tmp_path, mon
     with Upstream(lambda _: Reply(completion("yes"))) as upstream:
         settings = Settings(sessions=tmp_path, upstream=upstream.url, tokenizers={"ours": str(bundled)})
         run(settings, compressor, story)
+
+
+def test_a_chat_never_touches_sessions_that_were_made_otherwise(compressor, tmp_path):
+    async def story(client, app):
+        await client.post("/sessions", json={"name": "trip"})
+        await client.post("/sessions/trip/messages", json={"messages": long_chat(1)})
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hello."}]}
+        assert (await client.post(ASK, json=body, headers={"x-reet-session": "trip"})).status_code == 200
+        assert (await client.get("/sessions/trip/messages")).json()["messages"] == long_chat(1)
+
+    with Upstream(lambda _: Reply(completion("yes"))) as upstream:
+        run(Settings(sessions=tmp_path, upstream=upstream.url), compressor, story)
+
+
+def test_what_the_provider_sets_for_one_client_is_not_sent_for_another(compressor, tmp_path):
+    async def story(client, app):
+        body = {"model": "m", "messages": long_chat(1)}
+        theirs = {"openai-organization": "org-1", "idempotency-key": "k", "cookie": "mine=1"}
+        for tenant in ("ann", "bo"):
+            told = await client.post(ASK, json=body, headers={**bearer(tenant), **theirs})
+            assert "set-cookie" not in told.headers
+        first, second = (each.headers for each in upstream.received)
+        for headers in (first, second):
+            assert "cookie" not in headers and "openai-organization" not in headers
+            assert headers["accept-encoding"] == "identity"
+        assert first["idempotency-key"] != second["idempotency-key"]
+
+    with Upstream(lambda _: Reply(completion("yes"), headers={"set-cookie": "sid=1; Path=/"})) as upstream:
+        settings = Settings(
+            sessions=tmp_path, upstream=f"{upstream.url}/", upstream_key="sk", tenants=Tenants(TOKENS.items())
+        )
+        run(settings, compressor, story)
+
+
+def test_a_client_that_leaves_ends_the_request_to_the_provider(compressor, tmp_path):
+    """Asked as a server asks an application: the body, then word that the client has gone."""
+    left = []
+
+    async def story(client, app):
+        body = json.dumps({"model": "m", "messages": long_chat(1)}).encode()
+        events = [{"type": "http.request", "body": body}, {"type": "http.disconnect"}]
+        sent = []
+
+        async def receive():
+            if len(events) == 1:
+                await asyncio.sleep(0.3)
+            return events.pop(0)
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": ASK,
+            "raw_path": ASK.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(b"content-type", b"application/json"), (b"host", b"reet")],
+            "client": ("127.0.0.1", 1),
+            "server": ("reet", 80),
+        }
+        started = asyncio.get_running_loop().time()
+        await app(scope, receive, send)
+        left.append(asyncio.get_running_loop().time() - started)
+        assert sent[0]["status"] == 499
+
+    with Upstream(lambda _: Reply(completion("late"), delay=5)) as upstream:
+        run(Settings(sessions=tmp_path, upstream=upstream.url), compressor, story)
+    assert left[0] < 3

@@ -20,7 +20,9 @@ from .workers import Workers
 try:
     import uvicorn
     from fastapi import FastAPI
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+    from .guard import Guarded
     from .problems import add_handlers
     from .proxy import new_client, proxy
     from .routes import router, sessions, watching
@@ -82,6 +84,9 @@ def create_app(settings: Settings | None = None, compress: Any = None) -> FastAP
         app.include_router(routes)
     if not chosen.tenants:
         _open_to_all(app)
+    if chosen.hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*chosen.hosts, "[::1]"], www_redirect=False)
+    app.add_middleware(Guarded)
     app.add_middleware(Observed, metrics=metrics, body_bytes=chosen.body_bytes, seconds=chosen.seconds)
     return app
 

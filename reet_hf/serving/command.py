@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ReetError
-from .settings import Settings, check_reach
+from .settings import LOOPBACK, Settings, check_reach
 from .tenants import Tenants, read_tenants
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -113,8 +113,9 @@ def settings_of(arguments: argparse.Namespace, environment: Mapping[str, str]) -
         **({} if arguments.threads is None else {"threads": arguments.threads}),
         tenants=tenants,
         tokenizers=tokenizers(arguments.tokenizer),
-        upstream=arguments.upstream.rstrip("/") if arguments.upstream else None,
+        upstream=arguments.upstream or None,
         upstream_key=environment[name] if name is not None else None,
+        hosts=() if tenants or arguments.open else LOOPBACK,
     )
 
 

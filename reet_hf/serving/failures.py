@@ -50,6 +50,6 @@ class Busy(Failure):
 
 
 class TooLate(Failure):
-    """The request took longer than it may."""
+    """The request took longer than it may, and goes on."""
 
     status, code, wait = 503, "timeout", 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,18 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ReetError, SessionInUse
+from ..deadlines import no_deadline, time_left
+from ..errors import DeadlineError, ReetError, SessionInUse
 from ..session import Session, SessionStore
-from .failures import Conflict, Damaged, NoSuchSession, OverQuota
+from .failures import Busy, Conflict, Damaged, NoSuchSession, OverQuota
 
 Key = tuple[str, str]
+MOST_USERS = 8  # of one session at a time; more would keep threads from others
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class _Held:
     """A session in memory, or one that is about to be: `users` are those who have it or wait for it."""
 
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     session: Session | None = None
     users: int = 0
     tokens: int = 0
@@ -92,8 +96,12 @@ class OpenSessions:
                 yield session
 
     @contextmanager
-    def continued(self, tenant: str, name: str, messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Session, int]]:
+    def continued(
+        self, tenant: str, name: str, messages: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[Session | None, int]]:
         """The session that holds a beginning of `messages`, and how many: a new one, where it holds others or is none.
+
+        No session where it holds all of them and more: an answer is asked for again, and what came after stays.
 
         Raises:
             OverQuota, Conflict, Damaged, ReetError: As for `create` and `use`.
@@ -104,8 +112,12 @@ class OpenSessions:
             if name in store:
                 with _kept_sound(held, store, name) as session:
                     known = session.restore()
-                if known != [dict(message) for message in messages[: len(known)]]:
-                    _shut(held)
+                given = [dict(message) for message in messages]
+                if len(given) < len(known) and known[: len(given)] == given:
+                    yield None, len(given)
+                    return
+                if known != given[: len(known)]:
+                    _shut(held, checkpoint=False)
                     store.delete(name)
                     known = []
             if name not in store:
@@ -123,7 +135,7 @@ class OpenSessions:
             store = self._store(tenant)
             if name not in store:
                 raise NoSuchSession(f"There is no session {name!r:.80}; look at the list.")
-            _shut(held)
+            _shut(held, checkpoint=False)
             store.delete(name)
 
     def close(self) -> None:
@@ -134,7 +146,7 @@ class OpenSessions:
 
     def _make(self, held: _Held, store: SessionStore, name: str) -> None:
         """A new session, within what the tenant may have."""
-        if len(store.names()) >= self.each:
+        if sum(1 for _ in store.root.glob("*")) >= self.each:
             raise OverQuota(f"{self.each} sessions are kept, as many as this server allows; delete one first.")
         held.session = _opened(store, name)
 
@@ -150,12 +162,15 @@ class OpenSessions:
             held.users += 1
             self._held.move_to_end(key)
         try:
-            with held.lock:
+            _lock(held)
+            try:
                 yield held
+            finally:
+                held.tokens = 0 if held.session is None else held.session.cached_tokens
+                held.lock.release()
         finally:
             with self._lock:
                 held.users -= 1
-                held.tokens = held.session.cached_tokens if held.session is not None else 0
                 if held.session is None and not held.users:
                     self._held.pop(key, None)
             if trim:
@@ -163,17 +178,29 @@ class OpenSessions:
 
     def _trim(self) -> None:
         """Close what memory has no room for, as far as nobody uses it."""
-        while (key := self._oldest_idle()) is not None:
-            with self._hold(*key, trim=False) as held:
-                if held.users == 1:
-                    _shut(held)
+        while (idle := self._oldest_idle()) is not None:
+            key, held = idle
+            try:
+                _shut(held)
+            except Exception:  # of a session that has nothing to do with the request at hand
+                logger.exception("A session could not be closed")
+                held.session = None
+            finally:
+                held.tokens = 0
+                held.lock.release()
+            with self._lock:
+                if held.session is None and not held.users:
+                    self._held.pop(key, None)
 
-    def _oldest_idle(self) -> Key | None:
+    def _oldest_idle(self) -> tuple[Key, _Held] | None:
+        """A session that is to be closed, locked; `None` if all may stay."""
         with self._lock:
             if len(self) <= self.most and self.tokens <= self.most_tokens:
                 return None
-            idle = [key for key, held in self._held.items() if not held.users and held.session is not None]
-        return idle[0] if idle else None
+            for key, held in self._held.items():
+                if not held.users and held.session is not None and held.lock.acquire(blocking=False):
+                    return key, held
+        return None
 
 
 @contextmanager
@@ -190,16 +217,31 @@ def _kept_sound(held: _Held, store: SessionStore, name: str) -> Iterator[Session
         raise
 
 
-def _shut(held: _Held) -> None:
+def _lock(held: _Held) -> None:
+    """Wait for a session that others use, while there is time.
+
+    Raises:
+        Busy: If as many wait for it as ever may.
+        DeadlineError: If the time is over first.
+    """
+    if held.users > MOST_USERS:
+        raise Busy(f"{held.users - 1} requests use this session or wait for it; send them one after the other.")
+    left = time_left()
+    if not held.lock.acquire(timeout=-1 if left is None else left):
+        raise DeadlineError("Other requests to this session took all the time; send them one after the other.")
+
+
+def _shut(held: _Held, checkpoint: bool = True) -> None:
     if held.session is not None:
-        held.session.close()
+        held.session.close(checkpoint)
         held.session = None
 
 
 def _opened(store: SessionStore, name: str) -> Session:
     """A session of the store, opened; what is wrong is told without its folder, which clients need not know."""
     try:
-        return store.open(name)
+        with no_deadline():  # whoever comes next finds it open
+            return store.open(name)
     except SessionInUse as error:
         raise Conflict(f"The session {name!r} is open in another process; close it there first.") from error
     except ReetError as error:

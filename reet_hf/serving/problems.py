@@ -12,8 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from ..errors import ReetError
-from .failures import Failure
+from ..errors import DeadlineError, ReetError
+from .failures import Failure, TooLate
 from .schemas import Error
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,13 @@ def problem(
     return JSONResponse({"error": told}, status, dict(headers or {}))
 
 
+def unauthorized() -> JSONResponse:
+    """An answer to who has no token that is known."""
+    return problem(
+        401, "unauthorized", "This server needs a token that it knows: Authorization: Bearer ...", None, REALM
+    )
+
+
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The errors of a route, for the OpenAPI document."""
     return {status: {"model": Error, "description": STATUSES[status]} for status in sorted(statuses)}
@@ -67,6 +74,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ReetError)
     async def refused(request: Request, error: ReetError) -> JSONResponse:
+        if isinstance(error, DeadlineError):
+            error = TooLate(str(error))
         status, code = (error.status, error.code) if isinstance(error, Failure) else (422, "invalid_request")
         if status == 500:
             logger.error("A session cannot be opened", exc_info=error.__cause__ or error)
@@ -93,8 +102,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Unauthorized)
     async def unknown(request: Request, error: Unauthorized) -> JSONResponse:
-        told = "This server needs a token that it knows: Authorization: Bearer ..."
-        return problem(401, "unauthorized", told, headers=REALM)
+        return unauthorized()
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Annotated
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Annotated, Any
 
 import httpx
 from fastapi import APIRouter, Header, Request, Response
@@ -33,21 +35,23 @@ NOT_PASSED = {
     "proxy-authenticate",
     "proxy-authorization",
     "server",
+    "set-cookie",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
     "x-request-id",
 }
-PASSED_ON = ("accept", "accept-encoding", "idempotency-key", "openai-organization", "openai-project", "user-agent")
+ORGANISATION = ("openai-organization", "openai-project")
+PASSED_ON = ("accept", "idempotency-key", *ORGANISATION, "user-agent")
 BROKEN = {"error": {"code": "upstream_broken", "message": "The provider broke off.", "type": "server_error"}}
 Budget = Annotated[int | None, Header(alias="x-reet-budget", ge=1, le=schemas.MOST, description="Tokens to send on")]
 InSession = Annotated[
     str | None,
     Header(
         alias="x-reet-session",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
-        description="Session that keeps these messages: what was sent then stays as it is until the budget is reached",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$",
+        description="Keeps these messages in the session chat.NAME: what was sent stays until the budget is reached",
     ),
 ]
 
@@ -82,15 +86,35 @@ async def _passed(
     started = time.monotonic()
     try:
         with span("upstream"):
-            answer = await client.send(asked, stream=True)
+            answer = await _unless_gone(request, client.send(asked, stream=True))
     except httpx.TimeoutException:
         return problem(504, "upstream_timeout", f"The provider did not answer in {settings.upstream_seconds:g} s.")
     except httpx.HTTPError as error:
         logger.warning("The provider cannot be reached: %r", error)
         return problem(502, "upstream_unreachable", "The provider cannot be reached; the log of the server says why.")
+    if answer is None:
+        return Response(status_code=499)  # nobody reads it
     request.app.state.metrics.upstream.observe(time.monotonic() - started)
     kept = {name: value for name, value in answer.headers.items() if name not in NOT_PASSED}
     return StreamingResponse(_pieces(answer), answer.status_code, {**kept, **own})
+
+
+async def _unless_gone(request: Request, sending: Coroutine[Any, Any, httpx.Response]) -> httpx.Response | None:
+    """The provider's answer, `None` if the client leaves before it begins: nobody pays for what nobody reads."""
+    answering = asyncio.create_task(sending)
+    leaving = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return await answering if answering.done() else None
+    finally:
+        leaving.cancel()
+        answering.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Return when the client has left."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _headers(request: Request) -> dict[str, str]:
@@ -98,8 +122,13 @@ def _headers(request: Request) -> dict[str, str]:
     settings: Settings = request.app.state.settings
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     headers["content-type"] = "application/json"
+    headers["accept-encoding"] = "identity"  # what comes is passed on as it is, to whoever may not read it otherwise
     if settings.upstream_key is not None:
         headers["authorization"] = f"Bearer {settings.upstream_key}"
+        if "idempotency-key" in headers:  # of one tenant it must not meet that of another
+            headers["idempotency-key"] = f"{request.state.told.get('tenant', '')}-{headers['idempotency-key']}"
+        for name in ORGANISATION:  # whose budget is spent is not the client's choice
+            headers.pop(name, None)
     elif not settings.tenants and "authorization" in request.headers:
         headers["authorization"] = request.headers["authorization"]
     propagate.inject(headers)
@@ -123,4 +152,6 @@ async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
 def new_client(settings: Settings) -> httpx.AsyncClient:
     """What speaks to the provider."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx.AsyncClient(timeout=httpx.Timeout(settings.upstream_seconds, connect=10.0), limits=limits)
+    timeout = httpx.Timeout(settings.upstream_seconds, connect=10.0)
+    nothing = CookieJar(DefaultCookiePolicy(allowed_domains=[]))  # what one tenant is sent is not for another
+    return httpx.AsyncClient(timeout=timeout, limits=limits, cookies=nothing)

@@ -33,10 +33,11 @@ Message = Annotated[  # the library says which message is wrong, and how
 Rate = Annotated[float, Field(gt=0.0, le=1.0)]
 Budget = Annotated[  # the library says best what is wrong with one
     int | float,
+    Field(le=MOST),
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 1},
+                {"type": "integer", "minimum": 1, "maximum": MOST},
                 {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
             ],
             "description": "Tokens (an integer), or a keep rate (a fraction)",
@@ -65,12 +66,12 @@ class Options(Given):
     unit: Literal["auto", "word", "clause", "sentence", "message"] = "auto"
     strategy: Literal["extractive", "facts"] = "extractive"
     protect: list[str | Place | Annotated[list[Place], Field(min_length=3, max_length=3)]] = Field(
-        default_factory=list, description="Roles, regexes, message numbers, or [message, start, end]"
+        default_factory=list, max_length=64, description="Roles, regexes, message numbers, or [message, start, end]"
     )
     threshold: Chance | None = None
     keep_recent: Annotated[int, Field(ge=0, le=MOST)] | None = None
     keep_system: bool | None = None
-    keep_tags: list[str] = Field(default_factory=list)
+    keep_tags: list[str] = Field(default_factory=list, max_length=64)
     markers: bool = False
     tools: list[dict[str, Any]] | None = None
     ask_last: bool | None = None

@@ -21,6 +21,7 @@ from .failures import Conflict
 from .open_sessions import OpenSessions
 
 OPTIONS = tuple(option.name for option in fields(Options))
+CHAT = "chat."  # before the names of sessions that chat requests make
 AGAIN = 60.0  # seconds after which an encoding that could not be fetched is tried again
 
 
@@ -80,12 +81,13 @@ class Service:
             budget: Tokens of the messages that are sent, definitions of tools included.
             model: What counts, see `counter_for`; where OpenAI's counter cannot be loaded, ours.
             tools: Definitions that are sent along.
-            session: A session that keeps the messages, made where there is none: what was sent for it stays as it is
-                until the budget is reached. If it does not hold the beginning of the messages, it is made anew.
+            session: A session that keeps the messages, made where there is none, with `CHAT` before its name: what was
+                sent for it stays as it is until the budget is reached. If it does not hold the beginning of the
+                messages, it is made anew; if it holds all of them and more, it is left alone.
 
         Returns:
             `messages`; tokens `original`, `sent` and `budget`; `counter`, the name of what counted; and for a session
-            `session`, whether it was "started" or "continued".
+            `session`, whether it was "started", "continued" or left "apart".
 
         Raises:
             ReetError: If the messages cannot be read or the budget cannot be honoured.
@@ -114,7 +116,10 @@ class Service:
         self, tenant: str, name: str, messages: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
     ) -> dict[str, Any]:
         parse_messages(messages)
-        with self.sessions.continued(tenant, name, messages) as (session, known):
+        with self.sessions.continued(tenant, f"{CHAT}{name}", messages) as (session, known):
+            if session is None:
+                out = self.compressor.compress({"messages": messages}, **options).to_dict()
+                return {**_sent(out), "session": "apart"}
             session.append(messages[known:])
             out = session.compress(stable_prefix=True, **options)
         return {**_sent(out), "session": "continued" if known else "started"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Settings:
             `https://api.openai.com/v1`; none means that there is no such route.
         upstream_key: Bearer token for the provider; without one the client's own is sent on.
         upstream_seconds: Time that the provider may take between two pieces of its answer.
+        hosts: Names under which the server may be asked for; none means any. Where nobody needs a token, they keep out
+            foreign web pages that have their own name point at this machine.
         budget: Tokens that a chat request may have when it is sent on, where the request names no budget.
 
     Raises:
@@ -53,6 +56,7 @@ class Settings:
     upstream: str | None = None
     upstream_key: str | None = field(default=None, repr=False)
     upstream_seconds: float = 600.0
+    hosts: tuple[str, ...] = ()
     budget: int = 8000
 
     def __post_init__(self) -> None:
@@ -69,14 +73,15 @@ class Settings:
             if getattr(self, name) < lowest:
                 raise ReetError(f"`{name}` must be at least {lowest}, got {getattr(self, name)}.")
         for name in ("seconds", "upstream_seconds"):
-            if not getattr(self, name) > 0:
-                raise ReetError(f"`{name}` must be more than 0, got {getattr(self, name)}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ReetError(f"`{name}` must be a finite number above 0, got {getattr(self, name)}.")
         if self.upstream is not None:
             parts = urlsplit(self.upstream)
             if parts.scheme not in ("http", "https") or not parts.netloc:
                 raise ReetError(
                     f"`upstream` must be an address such as https://api.openai.com/v1, got {self.upstream!r:.200}."
                 )
+            object.__setattr__(self, "upstream", self.upstream.rstrip("/"))
 
 
 def check_reach(host: str, tenants: Tenants, open_to_all: bool) -> None:

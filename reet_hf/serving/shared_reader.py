@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 
 import torch
 
-from .deadlines import check_deadline
+from ..deadlines import check_deadline
 
 Ids = list[int]
 Read = Callable[[Sequence[Ids]], list[torch.Tensor]]
@@ -46,7 +46,7 @@ class SharedReader:
         """States of the tokens of windows, of shape `(tokens, width)` each.
 
         Raises:
-            TooLate: If the time of the request is over.
+            DeadlineError: If the time of the request is over.
         """
         check_deadline()
         asked = _Asked(rows)
@@ -89,8 +89,11 @@ class SharedReader:
                 for place, read in zip(places, self._read([rows[place] for place in places]), strict=True):
                     states[place] = read
         except BaseException as error:
-            for asked in together:
-                asked.states.set_exception(error)
+            if len(together) == 1:
+                together[0].states.set_exception(error)
+                return
+            for asked in together:  # one of them may be the reason
+                self._answer([asked])
             return
         if self._watch is not None:
             self._watch(len(rows), len(together))

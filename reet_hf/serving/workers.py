@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from .deadlines import check_deadline, set_deadline
+from ..deadlines import check_deadline, set_deadline
 from .failures import Busy, TooLate
 
 Made = TypeVar("Made")
