@@ -229,11 +229,12 @@ def line(folder: Path = FOLDER) -> str:
     if not file.is_file():
         return ""
     record = json.loads(file.read_text(encoding="utf-8"))
-    own = record["milliseconds"]["POST /sessions/{name}/compress"]
+    own, append = (record["milliseconds"][f"POST /sessions/{{name}}/{route}"] for route in ("compress", "messages"))
     return (
         f"Served: {record['clients']} concurrent sessions for {record['seconds']:g} seconds on "
         f"{record['hardware']['cores']} cores shared with the clients, {record['turns']:,} turns, {record['errors']} "
-        f"errors; a compression took {own['p50']:,.0f} ms (p50) and {own['p95']:,.0f} ms (p95), the server "
+        f"errors; a compression took {own['p50']:,.0f} ms (p50) and {own['p95']:,.0f} ms (p95), appending messages, which "
+        f"encodes them, {append['p50']:,.0f} and {append['p95']:,.0f} ms; the server took "
         f"{record['memory_mb']['max']:,} MB at most."
     )
 
