@@ -233,8 +233,8 @@ def line(folder: Path = FOLDER) -> str:
     return (
         f"Served: {record['clients']} concurrent sessions for {record['seconds']:g} seconds on "
         f"{record['hardware']['cores']} cores shared with the clients, {record['turns']:,} turns, {record['errors']} "
-        f"errors; a compression took {own['p50']:,.0f} ms (p50) and {own['p95']:,.0f} ms (p95), appending messages, which "
-        f"encodes them, {append['p50']:,.0f} and {append['p95']:,.0f} ms; the server took "
+        f"errors; a compression took {own['p50']:,.0f} ms (p50) and {own['p95']:,.0f} ms (p95), appending messages, "
+        f"which encodes them, {append['p50']:,.0f} and {append['p95']:,.0f} ms; the server took "
         f"{record['memory_mb']['max']:,} MB at most."
     )
 
