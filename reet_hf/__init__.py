@@ -11,7 +11,8 @@ from .pipelines.compression import ReetCompressionPipeline
 from .recall import recall_tool
 from .records import Compressed
 from .registration import register
-from .session import Session, SessionStore
+from .session import Session
+from .store import SessionStore
 from .version import __version__
 
 __all__ = [

@@ -53,9 +53,9 @@ def fit(
         if count(whole) <= limit:
             return whole
     taken = _inside(candidates.units, protected)
-    levels = choose(candidates, overheads, limit, floor, taken)
-    spans, used, levels = _shrink(candidates, levels, taken, limit, protected, count)
-    if marked:
+    wanted = choose(candidates, overheads, limit, floor, taken)
+    spans, used, levels = _shrink(candidates, wanted, taken, limit, protected, count)
+    if marked and (levels != wanted).any():
         spans, used, levels = _best_that_fit(candidates, taken, spans, used, levels, limit, overheads, protected, count)
     spans, used, levels = _regain(candidates, levels, spans, used, limit, overheads, protected, count)
     kept = levels > NOTHING

@@ -30,7 +30,7 @@ from reet_hf import journal as journals
 from reet_hf.journal import JOURNAL, LOCK, STATES, as_json, changed, difference, scan_lines
 from reet_hf.records import Turn
 from reet_hf.scoring.scorer import TokenScores
-from reet_hf.session import SessionStore
+from reet_hf.store import SessionStore
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "track", "arguments": '{"é": "你好", "n": 1.0}'}}
 CHAT = [

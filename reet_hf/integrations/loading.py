@@ -80,5 +80,9 @@ def tokens_of(compressor: Compressor, conversation: Conversation, options: Mappi
 
 
 def missing(extra: str, error: ImportError) -> ImportError:
-    """The error that says what to install for an integration."""
-    return ImportError(f'{error}. This needs another library: pip install "reet-hf[{extra}]"')
+    """The error that says what to install for an integration; one that says so already stays as it is."""
+    return (
+        error
+        if "pip install" in str(error)
+        else ImportError(f'{error}. This needs another library: pip install "reet-hf[{extra}]"')
+    )

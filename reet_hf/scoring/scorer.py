@@ -216,13 +216,15 @@ class ReetScorer:
     ) -> torch.Tensor:
         """States of the tokens of windows, behind a query if there is one, of shape `(tokens, width)`."""
         rows = [ids[start:end].tolist() for start, end in windows]
-        return torch.cat(self.reader(rows) if query is None else self._read_windows(rows, query))
+        return torch.cat(self.reader(rows) if query is None else self.read_windows(rows, query))
 
-    def read_windows(self, rows: Sequence[Ids]) -> list[torch.Tensor]:
-        """States of the tokens of windows, of shape `(tokens, width)` each, in one pass of the encoder."""
-        return self._read_windows(rows)
+    def read_windows(self, rows: Sequence[Ids], query: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """States of the tokens of windows, of shape `(tokens, width)` each, in one pass of the encoder.
 
-    def _read_windows(self, rows: Sequence[Ids], query: torch.Tensor | None = None) -> list[torch.Tensor]:
+        Args:
+            rows: Token ids of each window, without special tokens.
+            query: Token ids of shape `(query_tokens,)` that each is read behind.
+        """
         framed = [[*self._before, *row, *self._after] for row in rows]
         inputs = [part.to(self.model.device) for part in padded(framed, self.tokenizer.pad_token_id or 0)]
         hidden = (

@@ -11,14 +11,12 @@ from starlette.concurrency import run_in_threadpool
 
 from ..integrations.loading import compressor_of, missing
 from ..version import __version__
-from .open_sessions import OpenSessions
 from .service import Service
 from .settings import Settings
 from .shared_reader import SharedReader
 from .workers import Workers
 
 try:
-    import uvicorn
     from fastapi import FastAPI
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -30,7 +28,6 @@ try:
 except ImportError as error:
     raise missing("server", error) from error
 
-__all__ = ["create_app", "uvicorn"]
 logger = logging.getLogger(__name__)
 ABOUT = """Compresses conversations to a token budget, keeps what later turns will need, and says where every kept word
 came from. A session grows by messages and is compressed for one question after the other; what was left out can be
@@ -50,10 +47,8 @@ def create_app(settings: Settings | None = None, compress: Any = None) -> FastAP
     """
     chosen = settings or Settings()
     compressor = compressor_of(compress)
-    held = OpenSessions(
-        chosen.sessions, compressor, chosen.open_sessions, chosen.cached_tokens, each=chosen.sessions_each
-    )
-    service = Service(compressor, held, chosen.tokenizers)
+    service = Service.of(compressor, chosen)
+    held = service.sessions
     metrics = Metrics()
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ReetError
+from ..integrations.loading import missing
 from .settings import LOOPBACK, Settings, check_reach
 from .tenants import Tenants, read_tenants
 
@@ -132,10 +133,12 @@ def serve(arguments: argparse.Namespace, environment: Mapping[str, str], load: C
     """
     settings = settings_of(arguments, environment)
     try:
-        from .app import create_app, uvicorn
+        import uvicorn
+
+        from .app import create_app
         from .telemetry import log_as_json
-    except ImportError as error:  # which says what to install
-        raise ReetError(str(error)) from error
+    except ImportError as error:
+        raise ReetError(str(missing("server", error))) from error
     log_as_json(arguments.log_level)
     signal.signal(signal.SIGTERM, _end)  # the server hands the signal on when it has ended
     uvicorn.run(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import transformers
 
 from ..conversation import shown
 from ..errors import ReetError
-from .open_sessions import OpenSessions
 from .service import OPTIONS, Service
+from .settings import Settings
 
 TASKS = ("compress", "extract")
 
@@ -26,8 +24,7 @@ class EndpointHandler:
 
     def __init__(self, path: str = "") -> None:
         load: Any = transformers.pipeline  # its overloads know the library's own tasks only
-        compressor = load("reet-compression", model=path).compressor
-        self._service = Service(compressor, OpenSessions(Path(mkdtemp()), compressor))
+        self._service = Service.of(load("reet-compression", model=path).compressor, Settings())
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The result for one request.

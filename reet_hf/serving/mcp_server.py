@@ -19,7 +19,6 @@ from ..errors import ReetError
 from ..integrations.loading import compressor_of, missing
 from ..version import __version__
 from .failures import Damaged, Failure, TooLate
-from .open_sessions import OpenSessions
 from .service import Service
 from .settings import Settings
 from .shared_reader import Read, SharedReader
@@ -104,10 +103,7 @@ class Answers:
 
     def __init__(self, compress: Any, settings: Settings) -> None:
         compressor = compressor_of(compress)
-        sessions = OpenSessions(
-            settings.sessions, compressor, settings.open_sessions, settings.cached_tokens, each=settings.sessions_each
-        )
-        self.service = Service(compressor, sessions, settings.tokenizers)
+        self.service = Service.of(compressor, settings)
         self.tenants = settings.tenants
         scorer: Any = compressor.scorer
         self._scorer, self._alone = scorer, scorer.reader

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..deadlines import no_deadline, time_left
 from ..errors import DeadlineError, ReetError, SessionInUse
-from ..session import Session, SessionStore
+from ..session import Session
+from ..store import SessionStore
 from .failures import Busy, Conflict, Damaged, NoSuchSession, OverQuota
 
 Key = tuple[str, str]

@@ -17,10 +17,8 @@ from .failures import Failure, TooLate
 from .schemas import Error
 
 logger = logging.getLogger(__name__)
-REALM = {"WWW-Authenticate": 'Bearer realm="reet"'}
 CODES = {
     400: "bad_request",
-    401: "unauthorized",
     404: "not_found",
     405: "method_not_allowed",
     408: "body_timeout",
@@ -42,10 +40,6 @@ STATUSES = {
 }
 
 
-class Unauthorized(Exception):
-    """A request without a token, or with one that nobody has."""
-
-
 def problem(
     status: int, code: str, message: str, floor: int | None = None, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
@@ -55,13 +49,6 @@ def problem(
     if floor is not None:
         told["floor"] = floor
     return JSONResponse({"error": told}, status, dict(headers or {}))
-
-
-def unauthorized() -> JSONResponse:
-    """An answer to who has no token that is known."""
-    return problem(
-        401, "unauthorized", "This server needs a token that it knows: Authorization: Bearer ...", None, REALM
-    )
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -99,10 +86,6 @@ def add_handlers(app: FastAPI) -> None:
         if error.status_code == 405:
             headers = {**(headers or {}), "Allow": ", ".join(sorted(_methods(app, request)))}
         return problem(error.status_code, code, str(error.detail), headers=headers)
-
-    @app.exception_handler(Unauthorized)
-    async def unknown(request: Request, error: Unauthorized) -> JSONResponse:
-        return unauthorized()
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> JSONResponse:

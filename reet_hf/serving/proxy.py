@@ -126,7 +126,7 @@ def _headers(request: Request) -> dict[str, str]:
     if settings.upstream_key is not None:
         headers["authorization"] = f"Bearer {settings.upstream_key}"
         if "idempotency-key" in headers:  # of one tenant it must not meet that of another
-            headers["idempotency-key"] = f"{request.state.told.get('tenant', '')}-{headers['idempotency-key']}"
+            headers["idempotency-key"] = f"{request.state.told['tenant']}-{headers['idempotency-key']}"
         for name in ORGANISATION:  # whose budget is spent is not the client's choice
             headers.pop(name, None)
     elif not settings.tenants and "authorization" in request.headers:

@@ -19,6 +19,7 @@ from ..prefix import REBASE_TO
 from ..session import Session
 from .failures import Conflict
 from .open_sessions import OpenSessions
+from .settings import Settings
 
 OPTIONS = tuple(option.name for option in fields(Options))
 CHAT = "chat."  # before the names of sessions that chat requests make
@@ -44,6 +45,16 @@ class Service:
         self.compressor, self.sessions = compressor, sessions
         self._counters = {name: counter_of(where) for name, where in (tokenizers or {}).items()}
         self._encodings: dict[str, tuple[float, TokenCounter | ReetError]] = {}
+
+    @classmethod
+    def of(cls, compressor: Compressor, settings: Settings) -> Service:
+        """The service that settings describe.
+
+        Raises:
+            ReetError: As the class.
+        """
+        most = (settings.open_sessions, settings.cached_tokens, settings.sessions_each)
+        return cls(compressor, OpenSessions(settings.sessions, compressor, *most), settings.tokenizers)
 
     def compress(self, inputs: Any, options: Mapping[str, Any]) -> dict[str, Any]:
         """One input compressed, as the pipeline returns it.

@@ -12,8 +12,8 @@ from queue import Empty, SimpleQueue
 import torch
 
 from ..deadlines import check_deadline
+from ..scoring.scorer import Ids
 
-Ids = list[int]
 Read = Callable[[Sequence[Ids]], list[torch.Tensor]]
 BATCH_TOKENS = 2048  # of a pass, padding included
 

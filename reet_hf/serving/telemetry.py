@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pythonjsonlogger.json import JsonFormatter
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .problems import problem
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -116,8 +117,7 @@ class Observed:
         length = headers.get("content-length", "")
         try:
             if length.isdecimal() and int(length[:18]) > self.body_bytes:
-                told = {"code": "too_large", "message": self._too_large(), "type": "invalid_request_error"}
-                await JSONResponse({"error": told}, 413)(scope, receive, send_named)
+                await problem(413, "too_large", self._too_large())(scope, receive, send_named)
             else:
                 await self.app(scope, self._bounded(receive, started + self.seconds), send_named)
         finally:
