@@ -34,7 +34,7 @@ from reet_hf.metrics import latest_value, stale_as_current
 from reet_hf.records import Compressed, Span
 from reet_hf.references import LITERAL, name_key
 from reet_hf.registration import DEFAULT_MODEL, bundled_model
-from reet_hf.state import State, ledger_of, mentioned_in
+from reet_hf.state import State, accounts_of, mentioned_in
 from reet_hf.training.dataset import Rows
 from reet_hf.training.extraction import extraction_files
 
@@ -97,7 +97,7 @@ def names_kept(compressor: Compressor, files: Mapping[str, Rows]) -> dict[str, d
                 result = compressor.compress_turn(state, None, budget=budget / 100)
                 if result.tokens.compressed > result.tokens.budget:
                     raise AssertionError(f"{each}: {result.tokens}")
-                shares[budget].append(survival(names, result, ledger_of(state)))
+                shares[budget].append(survival(names, result, accounts_of(state).ledger))
         found[each] = {
             str(budget): {key: round(float(np.mean([one[key] for one in own])), 4) for key in own[0]}
             | {"contexts": len(own)}
@@ -179,7 +179,7 @@ def values_kept(compressor: Compressor, rows: Rows) -> dict[str, Any]:
                 result = compressor.compress_turn(state, question["question"], budget=budget / 100, strategy=strategy)
                 scores = [score(texts, spans, stale, result.pieces) for score in (latest_value, stale_as_current)]
                 shares[f"{strategy}, {budget} %"].append((scores[0], scores[1]))
-        facts = [fact for fact in ledger_of(state).facts if fact.current]
+        facts = [fact for fact in accounts_of(state).ledger.facts if fact.current]
         known = _apart({span for fact in facts for span in fact.sources})
         scores = [score(texts, spans, stale, known) for score in (latest_value, stale_as_current)]
         shares["ledger"].append((scores[0], scores[1]))

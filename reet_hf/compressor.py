@@ -25,7 +25,7 @@ from .options import Options
 from .prefix import REBASE_TO, Prefix, Stability, checked_rebase_to, step
 from .protection import protection_rules
 from .recall import clipped, telling
-from .receipt import entities_of, known_entities, make_receipt
+from .receipt import entities_of
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
 from .requests import requests
@@ -35,16 +35,15 @@ from .selection import fit
 from .state import (
     Counts,
     State,
-    accountable,
+    accounts_of,
+    all_reported,
     comes_along,
     forms_of,
     labels_and_calls,
-    ledger_of,
     measured,
     mentioned_in,
     original_tokens,
     overheads,
-    reported,
     unit_costs,
 )
 from .view import View
@@ -148,7 +147,7 @@ class Compressor:
         """
         if self.extractor is None:
             raise ReetError("`extract` needs a checkpoint with an extraction head, which this one has not.")
-        ledger = ledger_of(state)
+        ledger = accounts_of(state).ledger
         statements = list(state.found.statements)
         if query is not None and statements:
             scores = self.scorer.score(state.scored, query, history)
@@ -161,7 +160,7 @@ class Compressor:
                 if chance >= RELEVANT and Span(said.message, said.start, said.end) not in closed
             ]
         names = {span: known.name for known in ledger.entities for span in known.mentions}
-        return formatted(make_records(reported(state), statements, names), output_format)
+        return formatted(make_records(all_reported(state), statements, names), output_format)
 
     def restore(self, conversation: Conversation, arrays: dict[str, np.ndarray]) -> State:
         """The state of `conversation` whose scorer part was saved as `arrays`."""
@@ -176,7 +175,7 @@ class Compressor:
         state = state or State(conversation)
         known = len(state.conversation.messages) if state.scored is not None else 0
         state.scored = self.scorer.encode(conversation, state.scored)
-        state.conversation, state.ledger, state.mentioned = conversation, None, None
+        state.grow(conversation)
         for number in range(known, len(conversation.messages)):
             check_deadline()
             state.mentions.extend(message_mentions(conversation, number))
@@ -332,8 +331,8 @@ class Compressor:
         """The result for framed spans; its pieces are `parts` of them, if these are given."""
         view, state, conversation = asked.view, asked.view.state, asked.view.state.conversation
         omitted, markers = view.omitted(spans)
-        ledger = ledger_of(state) if self.extractor is not None else None
-        receipt = make_receipt(conversation, accountable(state), spans, ledger)
+        accounts, ledgered = accounts_of(state), self.extractor is not None
+        receipt, entities = accounts.account(conversation, spans)
         shown = {span.message for span in spans} if asked.unit != "word" else set()
         whole_units = {unit.span for unit in measured(state, view.counts, asked.unit) if unit.message in shown}
         return Compressed(
@@ -341,8 +340,8 @@ class Compressor:
             messages=tuple(render_messages(conversation, spans, markers)),
             pieces=_pieces(conversation, spans if parts is None else parts, asked.scores, whole_units),
             tokens=TokenCounts(asked.original, view.shown_tokens(spans, markers), asked.limit),
-            entities=entities_of(state.mentions, receipt) if ledger is None else known_entities(ledger, receipt.kept),
-            facts={} if ledger is None else ledger.as_facts(),
+            entities=entities if ledgered else entities_of(state.mentions, receipt),
+            facts=accounts.ledger.as_facts() if ledgered else {},
             receipt=receipt,
             omitted=omitted,
         )
@@ -363,7 +362,8 @@ class Compressor:
                 floor=view.tool_tokens,
             )
         state, counter = view.state, view.counter
-        ledger, messages = ledger_of(state), state.conversation.messages
+        accounts, messages = accounts_of(state), state.conversation.messages
+        ledger = accounts.ledger
         sentences = measured(state, view.counts, "sentence")
         texts, labels = [message.text for message in messages], [message.label for message in messages]
         found = sayings(ledger, sentences, texts, labels)
@@ -382,13 +382,13 @@ class Compressor:
         lines = choose_lines(worth, tokens.budget - view.tool_tokens, count)
         kept = list(lines.sources)
         pieces = zip(kept, _chances(scores, kept).tolist(), strict=True)
-        receipt = make_receipt(state.conversation, accountable(state), kept, ledger)
+        receipt, entities = accounts.account(state.conversation, kept)
         return Compressed(
             text=lines.text,
             messages=tuple(as_messages(lines.text)) if lines.text else (),
             pieces=tuple(Piece(span.message, span.start, span.end, value) for span, value in pieces),
             tokens=TokenCounts(tokens.original, lines.tokens + view.tool_tokens, tokens.budget),
-            entities=known_entities(ledger, receipt.kept),
+            entities=entities,
             facts=ledger.as_facts(),
             receipt=receipt,
             omitted=view.omitted(sorted(kept))[0],

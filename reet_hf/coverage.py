@@ -5,15 +5,9 @@ What the user or the system demanded ("always", "must never") is favoured over o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from .ledger import Ledger
-from .records import Mention, Span
-from .references import LITERAL
-from .segmentation import span_array
 
 REFERENCE_WEIGHT = 0.2  # an entity that was referred to again weighs so much more each time
 COVERED = 0.02  # worth of an entity's being kept at all, in tokens that are surely needed
@@ -42,31 +36,6 @@ class Mentioned:
     weights: np.ndarray
     literal: np.ndarray
     constraints: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), dtype=np.int64))
-
-    @classmethod
-    def of(cls, mentions: Iterable[Mention], ledger: Ledger | None = None) -> Mentioned:
-        """Mentions in reading order, those of one entity of the ledger, or of one text, together; constraints apart."""
-        mentions = list(mentions)
-        known: dict[Span, int] = {}
-        if ledger is not None:
-            known = {span: number for number, each in enumerate(ledger.entities) for span in each.mentions}
-        kept = [mention for mention in mentions if mention.type != "CONSTRAINT"]
-        spans = [Span(mention.message, mention.start, mention.end) for mention in kept]
-        keys = [known.get(span, (m.type, m.text.casefold())) for span, m in zip(spans, kept, strict=True)]
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        turns: list[set[int]] = [set() for _ in numbers]
-        literal = np.zeros(len(numbers), dtype=bool)
-        for key, mention in zip(keys, kept, strict=True):
-            turns[numbers[key]].add(mention.message)
-            literal[numbers[key]] |= mention.type in LITERAL
-        counts = [
-            ledger.references(key) if ledger is not None and isinstance(key, int) else len(turns[number]) - 1
-            for key, number in numbers.items()
-        ]
-        references = np.array(counts, dtype=np.float64)
-        entities = np.array([numbers[key] for key in keys], dtype=np.int64)
-        bound = span_array([Span(m.message, m.start, m.end) for m in mentions if m.type == "CONSTRAINT"])
-        return cls(span_array(spans), entities, 1.0 + REFERENCE_WEIGHT * references, literal, bound)
 
 
 def coverage(units: np.ndarray, scores: np.ndarray, mentioned: Mentioned) -> tuple[np.ndarray, np.ndarray]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import regex
@@ -19,8 +20,9 @@ from .errors import ReetError
 from .lexicon import WORD, word_identity
 from .mentions import typed_spans
 from .records import EntityMention, Fact, Mention, Span, Statement
-from .references import LITERAL, Known, NameIndex, referring_spans, refers_only, resolve
+from .references import LITERAL, Directory, Known, referring_spans, refers_only
 from .segmentation import sentences
+from .undo import UndoLog
 
 SCHEMA_VERSION = 1
 _CORRECTION = regex.compile(
@@ -61,41 +63,80 @@ class Entry:
     closed: int | None = None
     closed_in: int | None = None
 
+    _fact: Fact | None = field(default=None, init=False, repr=False, compare=False)
+
     @property
     def current(self) -> bool:
         """Whether it still holds."""
         return self.closed is None
+
+    def as_fact(self) -> Fact:
+        """The fact as results have it, at its last source."""
+        place, made = self.sources[-1], self._fact
+        if made is None or (made.message, made.start, made.end, made.current) != (
+            place.message,
+            place.start,
+            place.end,
+            self.current,
+        ):
+            made = self._fact = Fact(self.text, place.message, place.start, place.end, self.current)
+        return made
 
 
 @dataclass
 class Ledger:
     """Entities and facts of the messages so far.
 
+    A message costs what it says, however long the ledger is.
+
     Attributes:
         entities: In the order of their first mention; numbers in facts and in JSON are places here.
         facts: In the order in which they were first said.
         messages: How many messages were added.
+        said: Place and number of the fact each time that one was said, in the order of the messages.
     """
 
     entities: list[Known] = field(default_factory=list)
     facts: list[Entry] = field(default_factory=list)
     messages: int = 0
-    _names: NameIndex = field(default_factory=NameIndex, init=False, repr=False, compare=False)
+    _directory: Directory = field(init=False, repr=False, compare=False)
+    _undo: UndoLog = field(default_factory=UndoLog, init=False, repr=False, compare=False)
+    _said_of: dict[int, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    said: list[tuple[Span, int]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for number, known in enumerate(self.entities):
-            for name in known.names:
-                self._names.add(number, name)
+        self._undo.first = self.messages
+        self._directory = Directory(self.entities, self._undo)
+        for number, fact in enumerate(self.facts):
+            self._said_of.setdefault(fact.entity, []).append(number)
+        places = ((span, number) for number, fact in enumerate(self.facts) for span in fact.sources)
+        self.said.extend(sorted(places, key=lambda said: said[0].message))
+
+    def rewind(self, messages: int) -> None:
+        """Take back the last messages, so that `messages` are left.
+
+        Raises:
+            IndexError: If these were settled.
+        """
+        self._undo.rewind(messages)
+        self.messages = min(self.messages, messages)
+
+    def settle(self, messages: int) -> None:
+        """Give up taking back any of the first `messages`; what is kept for that is freed."""
+        self._undo.settle(messages)
 
     def add(
         self, text: str, mentions: Iterable[Mention | EntityMention] = (), statements: Iterable[Statement] = ()
-    ) -> None:
+    ) -> dict[tuple[int, int], int]:
         """The next message.
 
         Args:
             text: Of the message.
             mentions: What extraction found in it; constraints are passed over.
             statements: What it says of them; the subject may be a mention, or any span of the message.
+
+        Returns:
+            Numbers of the entities that are mentioned, by the half-open characters of the mentions.
 
         Raises:
             ReetError: If a mention or statement is not of this message or its text does not stand there. Then nothing
@@ -118,6 +159,7 @@ class Ledger:
                     f"`statements` must have subjects in message {self.messages}, got characters {subject.start} to "
                     f"{subject.end} of message {subject.message}."
                 )
+        self._undo.begin()
         places = self._mention(text, found, said)
         parts = sentences(text)
         asked = [(start, end) for start, end in parts if _ASKED.search(text, start, end)]
@@ -129,6 +171,12 @@ class Ledger:
         for start, end in corrected:
             self._correct(text, start, end, said)
         self.messages += 1
+        return places
+
+    def skip(self) -> None:
+        """The next message says nothing that is known."""
+        self._undo.begin()
+        self.messages += 1
 
     def current(self) -> list[Entry]:
         """The facts that still hold."""
@@ -136,15 +184,13 @@ class Ledger:
 
     def references(self, entity: int) -> int:
         """In how many messages after its first an entity was mentioned."""
-        return len({span.message for span in self.entities[entity].mentions}) - 1
+        return len(self.entities[entity].messages) - 1
 
     def as_facts(self) -> dict[str, tuple[Fact, ...]]:
         """All facts by the name of their entity, the superseded ones marked, each at its last source."""
         found: dict[str, list[Fact]] = {}
         for entry in self.facts:
-            place = entry.sources[-1]
-            fact = Fact(entry.text, place.message, place.start, place.end, entry.current)
-            found.setdefault(self.entities[entry.entity].name, []).append(fact)
+            found.setdefault(self.entities[entry.entity].name, []).append(entry.as_fact())
         return {name: tuple(facts) for name, facts in found.items()}
 
     def to_dict(self) -> dict[str, Any]:
@@ -224,37 +270,47 @@ class Ledger:
 
     def _entity(self, place: Span, text: str, kind: str) -> int | None:
         """The entity of a mention, entered; `None` for a pronoun that stands for nothing known."""
-        number = resolve(text, kind, self.entities, self._names)
+        number = self._directory.resolve(text, kind)
         if number is None:
             if kind == "":
                 return None
-            number = len(self.entities)
-            self.entities.append(Known(kind, [text]))
-            self._names.add(number, text)
+            number = self._directory.enter(kind, text)
         known = self.entities[number]
         if known.type in ("OTHER", "NAME") and kind not in ("", "OTHER", "NAME"):
+            self._undo.note(partial(setattr, known, "type", known.type))
             known.type = kind
         if not refers_only(text) and text not in known.names:
-            known.names.append(text)
-            self._names.add(number, text)
-        known.mentions.append(place)
+            self._directory.name(number, text)
+        self._directory.mention(number, place)
         return number
 
     def _state(self, statement: Statement, entity: int, correcting: bool) -> None:
         place = Span(statement.message, statement.start, statement.end)
         attribute = attribute_of(statement.text)
-        for fact in self.facts:
-            if fact.current and fact.entity == entity and _same(fact, statement.text, attribute):
+        own = self._facts_of(entity)
+        for number, fact in own:
+            if fact.current and _same(fact, statement.text, attribute):
+                self._undo.note(fact.sources.pop)
                 fact.sources.append(place)
+                self._undo.note(partial(setattr, fact, "score", fact.score))
                 fact.score = max(fact.score, statement.score)
+                self._note_said(number)
                 return
         corrected: list[int] = []
-        if correcting and attribute is not None and not any(_competes(f, entity, attribute) for f in self.facts):
+        if correcting and attribute is not None and not any(_competes(fact, entity, attribute) for _, fact in own):
             kinds = attribute[1]
-            own = (n for n, f in enumerate(self.facts) if f.entity == entity and f.current and f.attribute)
-            corrected = self._last(n for n in own if (self.facts[n].attribute or ((), ()))[1] == kinds)
+            valued = ((n, f) for n, f in own if f.current and f.attribute)
+            corrected = self._last(n for n, f in valued if (f.attribute or ((), ()))[1] == kinds)
             attribute = self.facts[corrected[0]].attribute if corrected else attribute
         self._enter(Entry(entity, statement.text, statement.score, [place], attribute), corrected)
+
+    def _facts_of(self, entity: int) -> list[tuple[int, Entry]]:
+        """Numbers and facts of an entity."""
+        return [(number, self.facts[number]) for number in self._said_of.get(entity, ())]
+
+    def _note_said(self, fact: int) -> None:
+        self.said.append((self.facts[fact].sources[-1], fact))
+        self._undo.note(self.said.pop)
 
     def _correct(self, text: str, start: int, end: int, statements: Sequence[Statement]) -> None:
         """A corrected value that no statement holds takes the place of the last one of its kind.
@@ -269,8 +325,7 @@ class Ledger:
             covered = any(s.start < last and first < s.end for s in statements)
             if covered or _denied(text, start, first):
                 continue
-            alike = [n for n, f in enumerate(self.facts) if f.current and f.attribute and f.attribute[1] == (kind,)]
-            near = [n for n in alike if self.facts[n].sources[-1].message >= self.messages - REACH]
+            near = [n for n in self._lately() if (self.facts[n].attribute or ((), ()))[1] == (kind,)]
             closed = self._last([n for n in near if not about or about & self._words(self.facts[n])])
             if closed:
                 before = self.facts[closed[0]]
@@ -278,6 +333,16 @@ class Ledger:
                     continue
                 place = Span(self.messages, first, last)
                 self._enter(Entry(before.entity, text[first:last], before.score, [place], before.attribute), closed)
+
+    def _lately(self) -> list[int]:
+        """The facts that hold and were said in one of the last messages, in the order of their numbers."""
+        found = set()
+        for place, number in reversed(self.said):
+            if place.message < self.messages - REACH:
+                break
+            if self.facts[number].current:
+                found.add(number)
+        return sorted(found)
 
     def _words(self, fact: Entry) -> set[int]:
         """Words of weight of a fact and of the names of its entity, as identities."""
@@ -290,10 +355,20 @@ class Ledger:
 
     def _enter(self, fact: Entry, corrected: Sequence[int]) -> None:
         """A new fact, which closes those it corrects and the one whose attribute it has."""
-        for number, other in enumerate(self.facts):
-            if number in corrected or _competes(other, fact.entity, fact.attribute):
-                other.closed, other.closed_in = len(self.facts), self.messages
+        own = {number for number, other in self._facts_of(fact.entity) if _competes(other, fact.entity, fact.attribute)}
+        for other in (self.facts[number] for number in own.union(corrected)):
+            self._undo.note(partial(_reopen, other, other.closed, other.closed_in))
+            other.closed, other.closed_in = len(self.facts), self.messages
+        of = self._said_of.setdefault(fact.entity, [])
+        of.append(len(self.facts))
+        self._undo.note(of.pop)
         self.facts.append(fact)
+        self._undo.note(self.facts.pop)
+        self._note_said(len(self.facts) - 1)
+
+
+def _reopen(fact: Entry, closed: int | None, closed_in: int | None) -> None:
+    fact.closed, fact.closed_in = closed, closed_in
 
 
 def attribute_of(text: str) -> Attribute | None:

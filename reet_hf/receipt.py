@@ -2,61 +2,54 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import compress
+
+import numpy as np
 
 from .conversation import Conversation
-from .ledger import Ledger
 from .records import Entity, Mention, Receipt, Span
 
 
-def make_receipt(
-    conversation: Conversation, mentions: Iterable[Mention], kept: Sequence[Span], ledger: Ledger | None = None
-) -> Receipt:
-    """Each mention under `kept` if all of it but white space was, `in_ledger` if a fact holds it, else `dropped`."""
-    starts: dict[int, list[int]] = {}
-    ends: dict[int, list[int]] = {}
+def make_receipt(mentions: Sequence[Mention], survives: np.ndarray, recorded: np.ndarray) -> Receipt:
+    """Each mention under `kept` if it survives, `in_ledger` if a fact holds it, else `dropped`.
+
+    Args:
+        mentions: What there is to account for.
+        survives: Whether all of each but white space was kept, of shape `(mentions,)`.
+        recorded: Whether a fact holds it, of the same shape.
+    """
+    headings = (survives, recorded & ~survives, ~(survives | recorded))
+    return Receipt(*(tuple(compress(mentions, heading.tolist())) for heading in headings))
+
+
+def merged_places(conversation: Conversation, kept: Sequence[Span]) -> np.ndarray:
+    """Kept spans as `(message, start, end)`, those that only white space parts as one, as rendering shows them."""
+    found: list[list[int]] = []
     for span in kept:
-        own = ends.setdefault(span.message, [])
-        gap = conversation.messages[span.message].text[own[-1] : span.start] if own else ""
-        if own and not gap.strip():  # rendering keeps white space between neighbours
-            own[-1] = max(own[-1], span.end)
+        last = found[-1] if found and found[-1][0] == span.message else None
+        if last is not None and not conversation.messages[span.message].text[last[2] : span.start].strip():
+            last[2] = max(last[2], span.end)
         else:
-            starts.setdefault(span.message, []).append(span.start)
-            own.append(span.end)
-    there: list[Mention] = []
-    gone: list[Mention] = []
-    for mention in mentions:
-        place = bisect_right(starts.get(mention.message, ()), mention.start) - 1
-        survives = place >= 0 and ends[mention.message][place] >= mention.start + len(mention.text.rstrip())
-        (there if survives else gone).append(mention)
-    sources: dict[int, list[Span]] = {}
-    for span in [span for fact in ledger.facts for span in fact.sources] if ledger is not None else ():
-        sources.setdefault(span.message, []).append(span)
-    recorded = {m for m in gone if any(span.contains(_span(m)) for span in sources.get(m.message, ()))}
-    return Receipt(
-        kept=tuple(there),
-        in_ledger=tuple(mention for mention in gone if mention in recorded),
-        dropped=tuple(mention for mention in gone if mention not in recorded),
-    )
+            found.append([span.message, span.start, span.end])
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
 
 
-def known_entities(ledger: Ledger, kept: Iterable[Mention]) -> tuple[Entity, ...]:
-    """The entities of a ledger with the messages that mention them; kept is one of which a mention is."""
-    places = {_span(mention) for mention in kept}
-    return tuple(
-        Entity(
-            known.name,
-            known.type,
-            tuple(dict.fromkeys(span.message for span in known.mentions)),
-            any(span in places for span in known.mentions),
-        )
-        for known in ledger.entities
-    )
+def inside(places: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """Whether each place lies within one of the spans, of shape `(places,)`.
 
-
-def _span(mention: Mention) -> Span:
-    return Span(mention.message, mention.start, mention.end)
+    Args:
+        places: Message, first character and character after the last, of shape `(places, 3)`.
+        spans: The same of spans in any order, which may overlap.
+    """
+    if not len(places) or not len(spans):
+        return np.zeros(len(places), dtype=bool)
+    stride = int(max(places[:, 1:].max(), spans[:, 1:].max())) + 1
+    order = np.lexsort((spans[:, 1], spans[:, 0]))
+    firsts = spans[order, 0] * stride + spans[order, 1]
+    lasts = np.maximum.accumulate(spans[order, 0] * stride + spans[order, 2])
+    before = np.searchsorted(firsts, places[:, 0] * stride + places[:, 1], side="right") - 1
+    return (before >= 0) & (lasts[before] >= places[:, 0] * stride + places[:, 2])
 
 
 def entities_of(mentions: Iterable[Mention], receipt: Receipt) -> tuple[Entity, ...]:

@@ -13,7 +13,8 @@ from functools import lru_cache
 import regex
 
 from .lexicon import FUNCTION_WORDS, WORD
-from .records import Span
+from .records import Entity, Span
+from .undo import UndoLog
 
 UNTYPED = frozenset({"OTHER", "NAME", ""})
 LITERAL = frozenset({"DATE", "NUMBER", "IDENTIFIER", "URL", "EMAIL", "PATH"})  # only ever the same by their text
@@ -55,23 +56,41 @@ class Known:
         type: Of its mentions, the first that says more than `OTHER`.
         names: The texts it was called by, each once, as they were first written; pronouns are none.
         mentions: Where, in order, pronouns included.
+        messages: Those that mention it, each once, in order.
     """
 
     type: str
     names: list[str] = field(default_factory=list)
     mentions: list[Span] = field(default_factory=list)
 
+    messages: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+    _entities: dict[bool, Entity] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.messages.extend(dict.fromkeys(span.message for span in self.mentions))
+
     @property
     def name(self) -> str:
         """The first of its longest names, articles and the like not counted."""
         return max(self.names, key=lambda name: len(name_key(name)))
 
+    def as_entity(self, kept: bool) -> Entity:
+        """The entity as results have it."""
+        if kept not in self._entities:
+            self._entities[kept] = Entity(self.name, self.type, tuple(self.messages), kept)
+        return self._entities[kept]
+
+    def changed(self) -> None:
+        """Forget what was made of it."""
+        self._entities.clear()
+
 
 class NameIndex:
     """Which entities have a name that a mention could share in whole or in part, by words and initials."""
 
-    def __init__(self) -> None:
+    def __init__(self, undo: UndoLog) -> None:
         self._numbers: dict[tuple[str, str], list[int]] = {}
+        self._undo = undo
 
     def add(self, number: int, name: str) -> None:
         """Entity `number` is also called `name`."""
@@ -81,6 +100,7 @@ class NameIndex:
             own = self._numbers.setdefault(entry, [])
             if entry[1] and number not in own[-1:]:
                 own.append(number)
+                self._undo.note(own.pop)
 
     def called(self, key: str) -> Sequence[int]:
         """Those with a name of this `name_key`."""
@@ -116,41 +136,108 @@ def refers_only(text: str) -> bool:
     return _REFERRING.fullmatch(text.strip()) is not None
 
 
-def resolve(text: str, kind: str, known: Sequence[Known], names: NameIndex) -> int | None:
-    """The number of the entity that a mention refers to; `None` if it is a new one.
+class Directory:
+    """Entities, found by what a mention says; every change of them can be taken back.
 
     Args:
-        text: Of the mention.
-        kind: Its type.
-        known: Entities by number.
-        names: Of all of them.
+        known: Entities by number, to which new ones are added.
+        undo: Where it is noted how to take back what was entered.
     """
-    key = name_key(text)
-    same = names.called(key)
-    if kind in LITERAL:
-        return _latest(known, (number for number in same if known[number].type == kind))
-    word, everything = text.strip().lower(), range(len(known))
-    if word in PRONOUNS:
-        return _latest(known, (number for number in everything if known[number].type in PRONOUNS[word]))
-    if _EARLIER.fullmatch(text.strip()):
-        return _before_the_last(known)
-    found = _latest(known, (number for number in same if _fits(known[number].type, kind)))
-    if found is not None or not key:
-        return found
-    noun = key.split()[-1]
-    if noun in TYPE_NOUNS and _LEADING.match(text.strip()):
-        named = names.with_word(noun)
-        if named or not refers_only(text):
-            return _latest(known, named)
-        return _latest(known, (number for number in everything if known[number].type == TYPE_NOUNS[noun]))
-    if not text.strip()[:1].isupper():
-        return None
-    alike = [number for number in names.near(text, key) if _fits(known[number].type, kind)]
-    return _latest(known, (number for number in alike if _alike(text, key, known[number].names)))
 
+    def __init__(self, known: list[Known], undo: UndoLog) -> None:
+        self._known, self._undo, self._names = known, undo, NameIndex(undo)
+        self._recent: dict[str, list[tuple[Span, int]]] = {}  # by type, as they were mentioned
+        for number, each in enumerate(known):
+            for name in each.names:
+                self._names.add(number, name)
+        said = ((span, number) for number, each in enumerate(known) for span in each.mentions)
+        for span, number in sorted(said, key=lambda place: (place[0].message, place[0].start, -place[0].end)):
+            self._recent.setdefault(known[number].type, []).append((span, number))
 
-def _latest(known: Sequence[Known], numbers: Iterable[int]) -> int | None:
-    return max(numbers, key=lambda number: known[number].mentions[-1], default=None)
+    def enter(self, kind: str, name: str) -> int:
+        """The number of a new entity."""
+        number = len(self._known)
+        self._known.append(Known(kind, [name]))
+        self._undo.note(self._known.pop)
+        self._names.add(number, name)
+        return number
+
+    def name(self, number: int, name: str) -> None:
+        """Entity `number` is also called `name`."""
+        names = self._known[number].names
+        names.append(name)
+        self._undo.note(names.pop)
+        self._names.add(number, name)
+
+    def mention(self, number: int, place: Span) -> None:
+        """Entity `number` is mentioned at a place that is not before any other."""
+        known = self._known[number]
+        known.changed()
+        self._undo.note(known.changed)
+        known.mentions.append(place)
+        self._undo.note(known.mentions.pop)
+        if known.messages[-1:] != [place.message]:
+            known.messages.append(place.message)
+            self._undo.note(known.messages.pop)
+        recent = self._recent.setdefault(known.type, [])
+        recent.append((place, number))
+        self._undo.note(recent.pop)
+
+    def resolve(self, text: str, kind: str) -> int | None:
+        """The number of the entity that a mention refers to; `None` if it is a new one.
+
+        Args:
+            text: Of the mention.
+            kind: Its type.
+        """
+        key, known, names = name_key(text), self._known, self._names
+        same = names.called(key)
+        if kind in LITERAL:
+            return self._latest(number for number in same if known[number].type == kind)
+        word = text.strip().lower()
+        if word in PRONOUNS:
+            return self._last_of(PRONOUNS[word])
+        if _EARLIER.fullmatch(text.strip()):
+            return self._before_the_last()
+        found = self._latest(number for number in same if _fits(known[number].type, kind))
+        if found is not None or not key:
+            return found
+        noun = key.split()[-1]
+        if noun in TYPE_NOUNS and _LEADING.match(text.strip()):
+            named = names.with_word(noun)
+            if named or not refers_only(text):
+                return self._latest(named)
+            return self._last_of((TYPE_NOUNS[noun],))
+        if not text.strip()[:1].isupper():
+            return None
+        alike = [number for number in names.near(text, key) if _fits(known[number].type, kind)]
+        return self._latest(number for number in alike if _alike(text, key, known[number].names))
+
+    def _latest(self, numbers: Iterable[int]) -> int | None:
+        return max(numbers, key=lambda number: self._known[number].mentions[-1], default=None)
+
+    def _last_of(self, types: Iterable[str], other_than: int | None = None) -> int | None:
+        """Of the entities of some types the one that was mentioned last."""
+        return self._latest({number for kind in types for number in self._tail(kind, other_than)})
+
+    def _tail(self, kind: str, other_than: int | None) -> Iterator[int]:
+        """The entities of a type whose last mention begins where that of the last one does."""
+        start: tuple[int, int] | None = None
+        for place, number in reversed(self._recent.get(kind, ())):
+            if number == other_than or self._known[number].type != kind:
+                continue
+            if start is not None and start != (place.message, place.start):
+                return
+            start = place.message, place.start
+            yield number
+
+    def _before_the_last(self) -> int | None:
+        """Of the entities of the last one's type, the one mentioned before it; the only one there is, if so."""
+        last = self._last_of([kind for kind in self._recent if kind not in LITERAL])
+        if last is None:
+            return None
+        other = self._last_of([self._known[last].type], last)
+        return last if other is None else other
 
 
 def _alike(text: str, key: str, names: Sequence[str]) -> bool:
@@ -163,16 +250,6 @@ def _alike(text: str, key: str, names: Sequence[str]) -> bool:
 
 def _fits(one: str, other: str) -> bool:
     return one == other or ((one in UNTYPED or other in UNTYPED) and not {one, other} & LITERAL)
-
-
-def _before_the_last(known: Sequence[Known]) -> int | None:
-    """Of the entities of the last one's type, the one mentioned before it; the only one there is, if so."""
-    things = [number for number in range(len(known)) if known[number].type not in LITERAL]
-    last = _latest(known, things)
-    if last is None:
-        return None
-    other = _latest(known, (number for number in things if number != last and known[number].type == known[last].type))
-    return last if other is None else other
 
 
 @lru_cache(maxsize=1 << 16)

@@ -21,7 +21,7 @@ from .json_structure import is_json, json_spans
 from .listings import listing_spans
 from .logs import log_spans
 from .parts import Part, trim
-from .records import Span, Unit
+from .records import Mention, Span, Unit
 from .structure import leaves, structure
 from .tables import csv_spans
 from .traces import trace_spans
@@ -335,6 +335,6 @@ def _join_punctuation(text: str, spans: list[Offsets]) -> list[Offsets]:
     return joined
 
 
-def span_array(spans: Sequence[Span | Unit]) -> np.ndarray:
+def span_array(spans: Sequence[Span | Unit | Mention]) -> np.ndarray:
     """`(message, start, end)` of each span, of shape `(spans, 3)`."""
     return np.array([(span.message, span.start, span.end) for span in spans], dtype=np.int64).reshape(-1, 3)

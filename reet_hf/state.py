@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
 
+from .accounts import Accounts, reported
 from .budget import TokenCounter, costs_at
 from .choice import Forms
 from .conversation import Conversation, Message
 from .coverage import Mentioned
 from .frames import is_short_exchange
-from .ledger import Ledger
 from .openings import Containers, prices
 from .records import EntityMention, Mention, Span, Unit
-from .references import LITERAL
 from .rendering import calls_text, render_messages, render_text, whole
 from .segmentation import UNITS, span_array, units
 from .shortening import FORMS, is_prose, short_forms
@@ -49,14 +48,19 @@ class State:
     conversation: Conversation
     scored: Any = None
     found: Any = None  # what an extractor found, if there is one
-    ledger: Ledger | None = None  # of what it found, once it was asked for
-    mentioned: Mentioned | None = None  # what is to be covered, likewise
+    accounts: Accounts = field(default_factory=Accounts)  # of messages so far, see `accounts_of`
+    accounted: bool = False  # whether these are of the conversation as it is
+    mentioned: Mentioned | None = None  # what is to be covered, once it was asked for
     mentions: list[Mention] = field(default_factory=list)
     units: dict[str, list[Unit]] = field(default_factory=dict)
     places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
     slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
     containers: Containers = field(default_factory=Containers)
     counts: Counts | None = None
+
+    def grow(self, conversation: Conversation) -> None:
+        """Go on with a conversation that this one's is the beginning of."""
+        self.conversation, self.accounted, self.mentioned = conversation, False, None
 
     def counted(self, counter: TokenCounter) -> Counts:
         """Counts of `counter`: those there are, or empty ones if another counter was used last."""
@@ -208,77 +212,48 @@ def _form_costs(
     return costs.astype(np.int64).reshape(-1, short).T
 
 
-def reported(state: State) -> list[EntityMention]:
-    """All mentions that were found, in the order of the text.
-
-    By rules what is only ever the same by its text, as named and of chance 1; the rest by the extractor, and by rules
-    again where they see a name and it none.
-    """
-    literal = [mention for mention in state.mentions if mention.type in LITERAL]
-    found = _apart(state.found.mentions, literal)
-    taken = sorted((m.message, m.start, m.end) for m in found if m.kind == "named")
-    names = [m for m in state.mentions if m.type == "NAME" and not _overlaps(m, taken)]
-    ruled = [EntityMention(m.text, m.type, "named", m.message, m.start, m.end) for m in literal]
-    ruled += [EntityMention(m.text, "OTHER", "named", m.message, m.start, m.end) for m in names]
-    return sorted([*ruled, *found], key=lambda m: (m.message, m.start, m.end))
-
-
-def accountable(state: State) -> list[Mention]:
-    """The mentions that a receipt lists: constraints, and what is named, by rules alone where there is no extractor."""
+def accounts_of(state: State) -> Accounts:
+    """What the conversation names and says, brought up to its last message."""
+    accounts, messages = state.accounts, state.conversation.messages
+    if state.accounted:
+        return accounts
+    accounts.reopen()
+    first = accounts.messages
+    ruled = _by_message(state.mentions[bisect_left(state.mentions, first, key=attrgetter("message")) :])
     if state.found is None:
-        return state.mentions
-    named = [Mention(m.text, m.type, m.message, m.start, m.end) for m in reported(state) if m.kind == "named"]
-    bound = [mention for mention in state.mentions if mention.type == "CONSTRAINT"]
-    return sorted([*named, *bound], key=lambda m: (m.message, m.start, m.end))
+        for number in range(first, len(messages)):
+            accounts.add_ruled(ruled.get(number, ()))
+        accounts.settle(len(messages))
+    else:
+        mentions, statements = map(_by_message, state.found.since(first))
+        for number in range(first, len(messages)):
+            own = (found.get(number, ()) for found in (ruled, mentions, statements))
+            accounts.add(messages[number].text, *own)
+        accounts.settle(state.found.open_message)
+    state.accounted = True
+    return accounts
 
 
-def ledger_of(state: State) -> Ledger:
-    """The ledger of what was found.
-
-    Made once for as long as no message is added: what is said in an open window can change with what follows.
-    """
-    if state.ledger is not None:
-        return state.ledger
-    count = len(state.conversation.messages)
-    mentions: list[list[EntityMention]] = [[] for _ in range(count)]
-    for mention in reported(state):
-        mentions[mention.message].append(mention)
-    statements: list[list[Any]] = [[] for _ in range(count)]
-    for statement in state.found.statements:
-        statements[statement.message].append(statement)
-    ledger = Ledger()
-    for message, own, said in zip(state.conversation.messages, mentions, statements, strict=True):
-        ledger.add(message.text, own, said)
-    state.ledger = ledger
-    return ledger
+def _by_message(found: Iterable[Any]) -> dict[int, list[Any]]:
+    """What was found, in order, by its message."""
+    return {number: list(own) for number, own in groupby(found, key=attrgetter("message"))}
 
 
-def _overlaps(mention: Mention, places: Sequence[tuple[int, int, int]]) -> bool:
-    """Whether a mention shares a character with one of the ordered places, which do not overlap."""
-    place = bisect_left(places, (mention.message, mention.end, -1)) - 1
-    return place >= 0 and places[place][0] == mention.message and places[place][2] > mention.start
+def all_reported(state: State) -> list[EntityMention]:
+    """All mentions that were found, in the order of the text, see `accounts.reported`."""
+    ruled, found = _by_message(state.mentions), _by_message(state.found.mentions)
+    return [
+        each for number in sorted({*ruled, *found}) for each in reported(ruled.get(number, ()), found.get(number, ()))
+    ]
 
 
 def mentioned_in(state: State) -> Mentioned:
-    """What a choice should cover: `accountable` mentions by entity. Made once for as long as no message is added.
+    """What a choice should cover, by entity. Made once for as long as no message is added.
 
     What people demand of each other, where no assistant takes part, is no constraint on anybody who reads on.
     """
+    accounts = accounts_of(state)
     if state.mentioned is None:
-        ledger = ledger_of(state) if state.found is not None else None
         addressed = any(message.role in ADDRESSED for message in state.conversation.messages)
-        found = (m for m in accountable(state) if addressed or m.type != "CONSTRAINT")
-        state.mentioned = Mentioned.of(found, ledger)
+        state.mentioned = accounts.mentioned(constraints=addressed)
     return state.mentioned
-
-
-def _apart(found: Sequence[Any], others: Sequence[Mention]) -> list[Any]:
-    """Mentions that are not inside one of `others`, which are in order and do not overlap."""
-    places = [(m.message, m.start, m.end) for m in others]
-    kept = []
-    for mention in found:
-        place = bisect_right(places, (mention.message, mention.start, mention.end)) - 1
-        near = places[max(place, 0) : place + 2]
-        if not any(m == mention.message and a <= mention.start and mention.end <= b for m, a, b in near):
-            kept.append(mention)
-    return kept

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reet_hf.accounts import Accounts
 from reet_hf.coverage import CONSTRAINT_SHARE, REFERENCE_WEIGHT, Mentioned, constrained, coverage, worth_of_coverage
-from reet_hf.ledger import Ledger
 from reet_hf.records import EntityMention, Mention
 
 
@@ -51,29 +51,30 @@ def test_each_entity_is_left_to_the_unit_that_is_needed_most(made):
 
 
 def test_an_entity_weighs_more_with_every_message_that_refers_to_it():
-    mentions = [
-        Mention("Rome", "NAME", 0, 0, 4),
-        Mention("rome", "NAME", 0, 9, 13),
-        Mention("never", "CONSTRAINT", 0, 20, 25),
-        Mention("Oslo", "NAME", 1, 0, 4),
-        Mention("Rome", "NAME", 2, 0, 4),
-        Mention("Rome", "NAME", 4, 0, 4),
+    said = [
+        [Mention("Rome", "NAME", 0, 0, 4), Mention("rome", "NAME", 0, 9, 13), Mention("never", "CONSTRAINT", 0, 20, 25)],
+        [Mention("Oslo", "NAME", 1, 0, 4)],
+        [Mention("Rome", "NAME", 2, 0, 4)],
+        [],
+        [Mention("Rome", "NAME", 4, 0, 4)],
     ]
-    found = Mentioned.of(mentions)
+    accounts = Accounts()
+    for mentions in said:
+        accounts.add_ruled(mentions)
+    found = accounts.mentioned()
     assert found.entities.tolist() == [0, 0, 1, 0, 0]
     assert found.weights.tolist() == [1 + 2 * REFERENCE_WEIGHT, 1.0]
+    assert found.constraints.tolist() == [[0, 20, 25]] and not len(accounts.mentioned(constraints=False).constraints)
 
 
 def test_mentions_of_one_entity_of_the_ledger_are_one_thing_to_cover():
-    ledger = Ledger()
-    first, second = "Ann Lee came.", "Ann paid."
-    ledger.add(first, [EntityMention("Ann Lee", "PERSON", "named", 0, 0, 7)])
-    ledger.add(second, [EntityMention("Ann", "PERSON", "named", 1, 0, 3)])
-    mentions = [Mention("Ann Lee", "PERSON", 0, 0, 7), Mention("Ann", "PERSON", 1, 0, 3)]
-    assert Mentioned.of(mentions, ledger).entities.tolist() == [0, 0]
-    assert Mentioned.of(mentions).entities.tolist() == [0, 1]
-    ledger.add("She left.", [])
-    assert Mentioned.of(mentions, ledger).weights.tolist() == [1 + 2 * REFERENCE_WEIGHT]  # the pronoun counts as well
+    ann, again = EntityMention("Ann Lee", "PERSON", "named", 0, 0, 7), EntityMention("Ann", "PERSON", "named", 1, 0, 3)
+    accounts = Accounts()
+    accounts.add("Ann Lee came.", [], [ann], [])
+    accounts.add("Ann paid.", [], [again], [])
+    assert accounts.mentioned().entities.tolist() == [0, 0]
+    accounts.add("She left.", [], [], [])
+    assert accounts.mentioned().weights.tolist() == [1 + 2 * REFERENCE_WEIGHT]  # the pronoun counts as well
 
 
 def test_without_a_query_identifiers_of_dull_sentences_stay(compress):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,9 +24,10 @@ from reet_hf.metrics import (
     retention_at_turn,
     stale_as_current,
 )
-from reet_hf.receipt import entities_of, make_receipt
+from reet_hf.receipt import entities_of, inside, make_receipt, merged_places
 from reet_hf.records import Mention, Span
 from reet_hf.rendering import render_messages, render_text
+from reet_hf.segmentation import span_array
 
 CONVERSATION = Conversation(
     parse_messages(
@@ -270,7 +272,8 @@ def test_entities_survive_as_the_receipt_says(spans):
         if not kept or not kept[-1].overlaps(span):
             kept.append(span)
     mentions = find_mentions(CONVERSATION)
-    entities = entities_of(mentions, make_receipt(CONVERSATION, mentions, kept))
+    survives = inside(span_array(mentions), merged_places(CONVERSATION, kept))
+    entities = entities_of(mentions, make_receipt(mentions, survives, np.zeros(len(mentions), dtype=bool)))
     assert len(entities) >= 5
     assert entity_survival(mentions, kept) == pytest.approx(sum(entity.kept for entity in entities) / len(entities))
     assert provenance_fidelity(TEXTS, kept, render_text(CONVERSATION, kept)) == 1.0

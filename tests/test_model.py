@@ -10,7 +10,8 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 
 from reet_hf import ReetConfig, ReetForCompression, ReetForTokenScoring, ReetModel
 from reet_hf.conversation import Conversation, parse_messages
-from reet_hf.modeling.turn_head import LOSS_WEIGHTS, Queries, TurnContext, TurnHead, _coverage, _named, segment
+from reet_hf.modeling.scoring_loss import LOSS_WEIGHTS
+from reet_hf.modeling.turn_head import Queries, TurnContext, TurnHead, _coverage, _named, segment
 from reet_hf.records import Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from reet_hf import ReetForCompression
 from reet_hf.conversation import Conversation, parse_messages
+from reet_hf.encoders.packed import PackedEncoder
 from reet_hf.metrics import answer_survival, evidence_recall
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
-from reet_hf.scoring.scorer import GrowingTensor, ReetScorer, TokenScores, pool
+from reet_hf.scoring.rows import GrowingTensor, StateRows
+from reet_hf.scoring.scorer import ReetScorer, TokenScores, pool
 from reet_hf.windows import BEFORE, plan_windows, query_tokens, token_rarity, tokenize
 
 MESSAGES = [
@@ -86,7 +88,7 @@ def test_growing_by_message_gives_the_states_of_one_pass(tiny_model, tokenizer):
     grown = None
     for count in range(1, len(messages) + 1):
         grown = scorer.encode(Conversation(messages[:count]), grown)
-    assert torch.allclose(whole.states.rows, grown.states.rows, atol=1e-5)
+    assert torch.equal(whole.states.values.rows, grown.states.values.rows)
     history = (Turn("the order?", "abc"),)
     assert np.allclose(
         scorer.score(whole, "visa?", history).importance, scorer.score(grown, "visa?", history).importance, atol=1e-4
@@ -98,10 +100,8 @@ def test_final_windows_are_not_encoded_again(tiny_model, tokenizer, monkeypatch)
     messages = parse_messages(MESSAGES)
     state = scorer.encode(Conversation(messages[:3]))
     read = []
-    forward = tiny_model.reet.forward
-    monkeypatch.setattr(
-        tiny_model.reet, "forward", lambda ids, mask: read.append(int(mask.sum())) or forward(ids, mask)
-    )
+    windows = scorer.encoder.read
+    monkeypatch.setattr(scorer.encoder, "read", lambda rows: read.extend(map(len, rows)) or windows(rows))
     scorer.encode(Conversation(messages), state)
     assert 0 < sum(read) <= 2 * tiny_model.config.window_tokens
 
@@ -126,46 +126,74 @@ def test_staged_rows_are_unseen_until_they_are_published():
     assert rows.rows[:, 0].tolist() == [0, 0, 0, 3, 3]
 
 
-def test_many_rows_are_kept_in_half_precision_and_read_in_full(monkeypatch):
-    monkeypatch.setattr("reet_hf.scoring.rows.HALF_FROM", 10)
+def test_states_are_kept_in_eight_bits_and_read_close_to_what_they_were():
     device = torch.device("cpu")
-    rows = GrowingTensor(3, dtype=torch.float32, device=device, may_halve=True)
-    given = torch.nn.functional.normalize(torch.randn(20, 3), dim=-1)
-    rows.write(0, given[:10])
-    assert rows.rows.dtype == torch.float32 and torch.equal(rows.read[0:10], given[:10])
+    given = torch.randn(20, 384) * torch.logspace(-2, 2, 20).unsqueeze(-1)
+    given[3] = 0.0
+    rows = StateRows(384, torch.float32, device)
+    rows.write(0, given[:12])
     rows.write(10, given[10:])
-    assert rows.rows.dtype == torch.float16 and len(rows.read) == 20 and rows.read.dtype == torch.float32
-    assert torch.allclose(torch.cat(list(rows.read.split([4, 16]))), given, atol=1e-3)
-    assert torch.equal(rows.read[3:8], given[3:8].half().float())
-    whole = GrowingTensor(3, dtype=torch.float32, device=device)
-    whole.write(0, given)
-    assert whole.rows.dtype == torch.float32
-    other = GrowingTensor(3, dtype=torch.bfloat16, device=device, may_halve=True)
-    other.write(0, given.bfloat16())
-    assert other.rows.dtype == torch.bfloat16
+    assert rows.values.rows.dtype == torch.int8 and rows.read(slice(0, 20)).dtype == torch.float32
+    alike = torch.nn.functional.cosine_similarity(rows.read(slice(0, 20)), given, dim=-1)
+    assert alike[given.any(-1)].min() > 0.9998 and not rows.read(slice(3, 4)).any()
+    assert torch.allclose(rows.read(slice(0, 20)).norm(dim=-1), given.norm(dim=-1), rtol=2e-3, atol=1e-6)
+    some = torch.tensor([19, 2, 7])
+    assert torch.equal(rows.read(some), rows.read(slice(0, 20))[some])
 
 
-def test_a_long_conversation_is_scored_and_saved_alike_in_half_precision(tiny_model, tokenizer, monkeypatch):
+def test_a_cache_that_grew_was_saved_and_loaded_is_the_same(tiny_model, tokenizer):
     scorer = ReetScorer(tiny_model, tokenizer)
-    conversation = Conversation(parse_messages(MESSAGES))
-    full = scorer.encode(conversation)
-    monkeypatch.setattr("reet_hf.scoring.rows.HALF_FROM", 8)
-    half = scorer.encode(conversation)
-    grown = scorer.encode(conversation, scorer.encode(Conversation(conversation.messages[:2])))
-    loaded = scorer.load(half.arrays(), conversation)
-    assert half.arrays()["states"].dtype == np.float16 and half.arrays()["prior"].dtype == np.float32
-    for query in (None, "when does the visa expires?"):
-        expected = scorer.score(full, query).importance
-        for state in (half, grown, loaded):
-            assert np.allclose(scorer.score(state, query).importance, expected, atol=5e-3)
-    assert np.array_equal(scorer.score(half).importance, scorer.score(full).importance)
+    conversation = Conversation(parse_messages(MESSAGES * 2))
+    whole = scorer.encode(conversation)
+    grown = None
+    for count in range(1, len(conversation.messages) + 1):
+        grown = scorer.encode(Conversation(conversation.messages[:count]), grown)
+    loaded = scorer.load(whole.arrays(), conversation)
+    for state in (grown, loaded):
+        for name, rows in whole.arrays().items():
+            assert np.array_equal(state.arrays()[name], rows), name
+        assert torch.equal(state.unit_states.values.rows, whole.unit_states.values.rows)
+        assert np.array_equal(state.unit_starts.rows, whole.unit_starts.rows)
+        rare = whole.vocabulary.rarity()[whole.vocabulary.places.rows]
+        assert np.array_equal(state.vocabulary.rarity()[state.vocabulary.places.rows], rare)
+        for query in (None, "when does the visa expires?"):
+            assert np.array_equal(scorer.score(state, query).importance, scorer.score(whole, query).importance)
+
+
+def test_a_long_conversation_is_read_coarse_to_fine(tiny_model, tokenizer, monkeypatch):
+    """With room for everything it is the whole head, with less the best sentences are as they were."""
+    scorer = ReetScorer(tiny_model, tokenizer)
+    conversation = Conversation(parse_messages([{"role": "user", "content": m["content"]} for m in MESSAGES] * 3))
+    state = scorer.encode(conversation)
+    query = "when does the visa expires?"
+    everything = scorer.score(state, query)
+    head, context = scorer.model.scorer, []
+    monkeypatch.setattr(
+        head, "importance", lambda read, turn, queries: context.append((read, turn, queries)) or everything_logits
+    )
+    everything_logits = torch.zeros(len(state.tokens), 1)
+    scorer.score(state, query)
+    monkeypatch.undo()
+    read, turn, queries = context[0]
+
+    def read_units(units):
+        states = state.unit_states.read(units)
+        return head.view(states, states[:, 0])
+
+    with torch.inference_mode():
+        full = head.importance(read, turn, queries)[:, 0]
+        same = head.coarse_to_fine(read, read_units, turn, queries, len(state.tokens))[:, 0]
+        some = head.coarse_to_fine(read, read_units, turn, queries, len(state.tokens) // 2)[:, 0]
+    assert torch.allclose(full, same, atol=1e-5)
+    assert 0 < (some - full).abs().gt(1e-4).float().mean() < 0.75
+    assert everything.importance.shape == full.numpy()[state.table.starts >= 0].shape
 
 
 def test_reading_that_fails_leaves_what_was_read(tiny_model, tokenizer, monkeypatch):
     scorer = ReetScorer(tiny_model, tokenizer)
     messages = parse_messages(MESSAGES * 3)
     state = scorer.encode(Conversation(messages[:3]))
-    before = [getattr(state, name).rows.clone() for name in ("states", "keys", "prior")]
+    before = [state.states.read(slice(None)).clone(), state.prior.rows.clone()]
     read, calls = scorer._read, []
 
     def fail(*arguments):
@@ -178,11 +206,11 @@ def test_reading_that_fails_leaves_what_was_read(tiny_model, tokenizer, monkeypa
     monkeypatch.setattr(scorer, "_read", fail)
     with pytest.raises(MemoryError):
         scorer.encode(Conversation(messages), state)
-    after = [getattr(state, name).rows for name in ("states", "keys", "prior")]
+    after = [state.states.read(slice(None)), state.prior.rows]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) and len(state.table) == len(after[0])
     monkeypatch.undo()
     grown, whole = scorer.encode(Conversation(messages), state), scorer.encode(Conversation(messages))
-    assert torch.allclose(grown.states.rows, whole.states.rows, atol=1e-5)
+    assert torch.equal(grown.states.values.rows, whole.states.values.rows)
 
 
 def test_pooling_is_the_mean_of_overlapping_tokens():
@@ -224,7 +252,7 @@ def test_a_session_scores_what_the_model_scores_in_training(tokenizer, options):
     model = ReetForCompression(make_config(len(tokenizer), **options)).eval()
     conversation = Conversation(parse_messages(MESSAGES))
     asked = [Turn("when does the visa expires?", "june"), Turn("the order?", "abc"), Turn("in june?", "ok")]
-    scorer = ReetScorer(model, tokenizer)
+    scorer = ReetScorer(model, tokenizer, encoder=PackedEncoder(model.reet, "float32"))
     state = scorer.encode(conversation)
     example = ScoringExample(
         table=state.table,
@@ -237,7 +265,7 @@ def test_a_session_scores_what_the_model_scores_in_training(tokenizer, options):
     body = state.table.starts >= 0
     for place, turn in enumerate(asked):
         scores = scorer.score(state, turn.query, asked[:place])
-        assert np.allclose(scores.importance, expected[place].numpy()[body], atol=1e-4)
+        assert np.allclose(scores.importance, expected[place].numpy()[body], atol=0.03)
 
 
 def test_what_was_read_before_a_query_changes_it_and_is_no_part_of_it(tokenizer):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -56,27 +58,52 @@ def decode(logits: torch.Tensor, threshold: float = THRESHOLD) -> list[WordSpan]
     ]
 
 
+class FoundWindow(NamedTuple):
+    """What was found in a window.
+
+    Attributes:
+        first: Number of its first token.
+        message: Message that this stands in.
+        mentions: In the order of the text.
+        statements: In the order of the text.
+    """
+
+    first: int
+    message: int
+    mentions: list[EntityMention]
+    statements: list[Statement]
+
+
 @dataclass
 class Findings:
     """What was found in a conversation so far.
 
     Attributes:
-        windows: First token of each window, its mentions and its statements.
+        windows: In the order of the text.
         settled: Tokens of the windows that no later message changes.
+        open_message: The first message in which what was found can change.
     """
 
-    windows: list[tuple[int, list[EntityMention], list[Statement]]] = field(default_factory=list)
+    windows: list[FoundWindow] = field(default_factory=list)
     settled: int = 0
+    open_message: int = 0
 
     @property
     def mentions(self) -> list[EntityMention]:
         """All mentions in the order of the text."""
-        return [mention for _, mentions, _ in self.windows for mention in mentions]
+        return [mention for window in self.windows for mention in window.mentions]
 
     @property
     def statements(self) -> list[Statement]:
         """All statements in the order of the text."""
-        return [statement for _, _, statements in self.windows for statement in statements]
+        return [statement for window in self.windows for statement in window.statements]
+
+    def since(self, message: int) -> tuple[list[EntityMention], list[Statement]]:
+        """Mentions and statements in a message and those after it, in the order of the text."""
+        first = max(bisect_left(self.windows, message, key=attrgetter("message")) - 1, 0)
+        own = self.windows[first:]
+        mentions = [mention for window in own for mention in window.mentions if mention.message >= message]
+        return mentions, [said for window in own for said in window.statements if said.message >= message]
 
 
 class ReetExtractor:
@@ -117,21 +144,24 @@ class ReetExtractor:
             before: What this returned for a beginning of the conversation.
         """
         before = before or Findings()
-        table: TokenTable = scored.table
-        found = [window for window in before.windows if window[0] < before.settled]
-        windows = plan_windows(table.units, self.capacity, before.settled)
+        units, messages = (scored.tokens.column(name) for name in ("units", "messages"))
+        found = before.windows[: bisect_left(before.windows, before.settled, key=attrgetter("first"))]
+        windows = plan_windows(units, self.capacity, before.settled)
         for first in range(0, len(windows), BATCH):
             batch = windows[first : first + BATCH]
-            read = self._batch(conversation, table, scored.index.states, batch)
-            found.extend((start, *own) for (start, _), own in zip(batch, read, strict=True))
-        return Findings(found, scored.closed)
+            read = self._batch(conversation, scored, batch)
+            found.extend(
+                FoundWindow(start, int(messages[start]), *own) for (start, _), own in zip(batch, read, strict=True)
+            )
+        opened = int(messages[scored.closed]) if scored.closed < len(messages) else 0
+        return Findings(found, scored.closed, opened)
 
     def _batch(
-        self, conversation: Conversation, table: TokenTable, states: torch.Tensor, windows: Sequence[tuple[int, int]]
+        self, conversation: Conversation, scored: Any, windows: Sequence[tuple[int, int]]
     ) -> list[tuple[list[EntityMention], list[Statement]]]:
-        parts = [table.only(slice(*window)) for window in windows]
-        read = [_Window(part) for part in parts]
-        device = states.device
+        read = [_Window(scored.part(slice(*window))) for window in windows]
+        states = torch.nn.functional.normalize(scored.states.read(slice(windows[0][0], windows[-1][1])), dim=-1)
+        device, offset = states.device, windows[0][0]
         columns = [
             padded_rows([getattr(window.words, name) for window in read], fill).to(device)
             for name, fill in (("first", -1), ("last", 0), ("shapes", 0), ("units", -1))
@@ -139,7 +169,9 @@ class ReetExtractor:
         first, last, shapes, units = columns
         mask = first >= 0
         words = Words(first.clamp(min=0), last, shapes, units, mask)
-        inputs = torch.nn.utils.rnn.pad_sequence([states[a:b] for a, b in windows], batch_first=True)
+        inputs = torch.nn.utils.rnn.pad_sequence(
+            [states[a - offset : b - offset] for a, b in windows], batch_first=True
+        )
         known = self.model.extractor.read(inputs, words)
         logits = self.model.extractor.entities(known, mask).float().cpu()
         found = [

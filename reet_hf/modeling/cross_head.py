@@ -39,7 +39,7 @@ class CrossHead(PriorHead):
 
     def forward(self, index: TokenIndex, context: TurnContext) -> TurnScores:
         """Scores of one conversation for the queries that `context.together` was read behind."""
-        prior = self.prior(index, context)
+        prior = self.prior(index.prior, context)
         lengths = torch.unique_consecutive(context.units, return_counts=True)[1]
         places = torch.repeat_interleave(lengths)
         columns = [prior.new_zeros(len(prior), 0)]

@@ -18,7 +18,8 @@ from transformers.utils import ModelOutput
 from .configuration_reet import ReetConfig
 from .cross_head import CrossHead
 from .extraction_head import EXTRACTION_LOSSES, ExtractionHead, Words, entity_loss, fact_loss, link_loss
-from .turn_head import LOSS_WEIGHTS, Queries, TokenIndex, TurnContext, TurnHead, TurnScores, scoring_loss
+from .scoring_loss import LOSS_WEIGHTS, scoring_loss
+from .turn_head import Queries, TokenIndex, TurnContext, TurnHead, TurnScores
 
 
 @dataclass

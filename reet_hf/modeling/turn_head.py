@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -15,7 +16,6 @@ TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the 
 UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
 REFERENCE_WEIGHT = 0.2
 BLOCK_TOKENS = 8192
-LOSS_WEIGHTS = {"token": 1.0, "ranking": 0.5, "prior": 0.5, "prior_ranking": 0.0}
 
 
 @dataclass
@@ -31,6 +31,10 @@ class TokenIndex:
     states: torch.Tensor
     keys: torch.Tensor
     prior: torch.Tensor
+
+    def read(self, rows: slice | torch.Tensor) -> TokenIndex:
+        """Of some of the tokens."""
+        return TokenIndex(self.states[rows], self.keys[rows], self.prior[rows])
 
 
 @dataclass
@@ -67,6 +71,7 @@ class TurnContext:
         rarity: From 0 (a function word) to 1 (occurs once).
         ages: Age of the token's message in turns.
         mentions: 1 for tokens of names, numbers and the like.
+        lengths: Tokens of each sentence, of shape `(units,)`, where that is known already.
         queries: What is asked; `None` for the prior alone.
         together: For a cross-encoder instead of `queries`: for each query the states of all tokens as the encoder reads
             them behind it, each of shape `(tokens, width)`.
@@ -78,8 +83,13 @@ class TurnContext:
     rarity: torch.Tensor
     ages: torch.Tensor
     mentions: torch.Tensor
+    lengths: torch.Tensor | None = None
     queries: Queries | None = None
     together: Sequence[torch.Tensor] = ()
+
+
+Rows = slice | torch.Tensor
+Reader = Callable[[Rows], TokenIndex]
 
 
 @dataclass
@@ -101,6 +111,29 @@ class Asked:
     references: torch.Tensor
 
 
+@dataclass
+class SentenceViews:
+    """What tokens say of themselves, and what their sentences see of them.
+
+    Attributes:
+        logits: Of the tokens, of shape `(tokens, queries)`.
+        hidden: Mean hidden state, of shape `(units, queries, token_dim)`.
+        cosine: Highest cosine with each query token, of shape `(units, queries, query_tokens)`.
+        centre_cosine: Mean cosine with each mean query, of shape `(units, queries)`.
+    """
+
+    logits: torch.Tensor
+    hidden: torch.Tensor
+    cosine: torch.Tensor
+    centre_cosine: torch.Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence[SentenceViews]) -> SentenceViews:
+        """Those of consecutive sentences as one."""
+        names = ("logits", "hidden", "cosine", "centre_cosine")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
 class PriorHead(nn.Module):
     """Query-blind importance of tokens."""
 
@@ -115,13 +148,11 @@ class PriorHead(nn.Module):
         """What a token's state alone says, of shape `(tokens,)`, computed once a token."""
         return self.prior_out(self.dropout(functional.gelu(self.prior_in(token_states)))).squeeze(-1)
 
-    def prior(self, index: TokenIndex, context: TurnContext) -> torch.Tensor:
-        """Logits of shape `(tokens,)`, with rarity, mentions and age."""
-        mentions, rarity, ages = (
-            column.to(index.prior.dtype) for column in (context.mentions, context.rarity, context.ages)
-        )
+    def prior(self, blind: torch.Tensor, context: TurnContext) -> torch.Tensor:
+        """Logits of shape `(tokens,)`: what `blind` said, with rarity, mentions and age."""
+        mentions, rarity, ages = (column.to(blind.dtype) for column in (context.mentions, context.rarity, context.ages))
         features = torch.stack((rarity, mentions, 1.0 / (1.0 + ages)), -1)
-        return index.prior + self.prior_features(features).squeeze(-1)
+        return blind + self.prior_features(features).squeeze(-1)
 
 
 class TurnHead(PriorHead):
@@ -166,37 +197,105 @@ class TurnHead(PriorHead):
 
     def index(self, token_states: torch.Tensor) -> TokenIndex:
         """The query-independent part, computed once a token."""
-        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), self.blind(token_states))
+        return self.view(token_states, self.blind(token_states))
+
+    def view(self, token_states: torch.Tensor, blind: torch.Tensor) -> TokenIndex:
+        """The same where what `blind` says is known."""
+        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), blind)
 
     def forward(self, index: TokenIndex, context: TurnContext) -> TurnScores:
         """Scores of one conversation; without queries importance has no columns."""
-        prior = self.prior(index, context)
+        prior = self.prior(index.prior, context)
         if context.queries is None:
             return TurnScores(prior, prior.new_zeros(len(prior), 0))
-        mentions, rarity = (column.to(index.keys.dtype) for column in (context.mentions, context.rarity))
-        return TurnScores(prior, self._importance(index, context, context.queries, rarity, mentions))
+        return TurnScores(prior, self.importance(index.read, context, context.queries))
 
-    def _importance(
-        self, index: TokenIndex, context: TurnContext, queries: Queries, rarity: torch.Tensor, mentions: torch.Tensor
-    ) -> torch.Tensor:
-        asked = self._ask(context, queries)
-        lengths = torch.unique_consecutive(context.units, return_counts=True)[1]
+    def importance(self, read: Reader, context: TurnContext, queries: Queries) -> torch.Tensor:
+        """Logits of all tokens, of shape `(tokens, queries)`.
+
+        Args:
+            read: Gives the index of some of the tokens.
+            context: Of the turn.
+            queries: What is asked.
+        """
+        asked, dtype = self._ask(context, queries), queries.states.dtype
+        mentions, rarity = (column.to(dtype) for column in (context.mentions, context.rarity))
+        lengths = _lengths(context)
+        found = self._sentences(asked, queries.mask, lengths, read, context.words, rarity, mentions)
         places = torch.repeat_interleave(lengths)
-        # blocks of whole sentences that stay in the processor's cache; in training one block holds everything
-        blocks = torch.bincount(lengths.cumsum(0).sub(1) // BLOCK_TOKENS)
-        inside = [part for part in lengths.split(blocks.tolist()) if len(part)]
-        sizes = [int(part.sum()) for part in inside]
-        columns = (index.states, index.keys, context.words, rarity, mentions)
-        split = zip(inside, *(column.split(sizes) for column in columns), strict=True)
-        parts = [self._tokens(asked, queries.mask, *block) for block in split]
-        token_logit, hidden, cosine, centre_cosine = (
-            parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
-        )
-        coverage = _coverage(asked.named, context.words, rarity, places, len(lengths))
+        coverage = self._coverage(asked, context.words, rarity, places, len(lengths))
+        features = _unit_features(found, coverage, lengths, queries.mask)
+        inner = self._inner(found.hidden, features)
+        around = self.unit_neighbours(inner.permute(1, 2, 0)).permute(2, 0, 1)
+        return found.logits + self._unit_logits(inner, around, features)[places]
+
+    def coarse_to_fine(
+        self, read: Reader, read_units: Reader, context: TurnContext, queries: Queries, room: int
+    ) -> torch.Tensor:
+        """Logits of all tokens, of shape `(tokens, queries)`, of which only `room` are looked at one by one.
+
+        Every sentence is read as one token first: the mean of its states. Those of the highest logits are then read
+        token by token; the tokens of the others have the logits of their sentence.
+
+        Args:
+            read: Gives the index of some of the tokens.
+            read_units: Gives the index of the means of some of the sentences.
+            context: Of the turn.
+            queries: What is asked.
+            room: Tokens that are read.
+        """
+        asked, dtype = self._ask(context, queries), queries.states.dtype
+        mentions, rarity = (column.to(dtype) for column in (context.mentions, context.rarity))
+        lengths, mask = _lengths(context), queries.mask
+        places, units = torch.repeat_interleave(lengths), torch.arange(len(lengths), device=lengths.device)
+        matched = _any_token(asked.matched, context.words, places, len(lengths))
+        named = _any_token(asked.references, context.words, places, len(lengths))
+        whole = replace(asked, matched=matched, references=named)
+        means = [_means(column, lengths) for column in (rarity, mentions)]
+        coarse = self._sentences(whole, mask, torch.ones_like(lengths), read_units, units, *means)
+        coverage = self._coverage(asked, context.words, rarity, places, len(lengths))
+        features = _unit_features(coarse, coverage, lengths, mask)
+        inner = self._inner(coarse.hidden, features)
+        around = self.unit_neighbours(inner.permute(1, 2, 0)).permute(2, 0, 1)
+        logits = coarse.logits + self._unit_logits(inner, around, features)
+
+        ranked = logits.amax(-1).argsort(descending=True, stable=True)
+        best = ranked[: int(torch.searchsorted(lengths[ranked].cumsum(0), room, right=True))].sort().values
+        chosen = torch.zeros(len(lengths), dtype=torch.bool, device=lengths.device)
+        chosen[best] = True
+        rows = chosen[places].nonzero().squeeze(-1)
+        columns = (context.words[rows], rarity[rows], mentions[rows])
+        fine = self._sentences(asked, mask, lengths[best], lambda part: read(rows[part]), *columns)
+        inner[best] = self._inner(fine.hidden, own := _unit_features(fine, coverage[best], lengths[best], mask))
+        exact = self._unit_logits(inner[best], self._around(inner, best), own)
+        found = logits[places]
+        found[rows] = fine.logits + exact.repeat_interleave(lengths[best], 0)
+        return found
+
+    def _sentences(
+        self,
+        asked: Asked,
+        mask: torch.Tensor,
+        lengths: torch.Tensor,
+        read: Reader,
+        words: torch.Tensor,
+        rarity: torch.Tensor,
+        mentions: torch.Tensor,
+    ) -> SentenceViews:
+        """What tokens say of themselves and of their sentences, in blocks that stay in the processor's cache."""
+        parts = []
+        for units, tokens in _blocks(lengths):
+            index = read(tokens)
+            columns = (column[tokens] for column in (words, rarity, mentions))
+            parts.append(self._tokens(asked, mask, lengths[units], index.states, index.keys, *columns))
+        return parts[0] if len(parts) == 1 else SentenceViews.joined(parts)
+
+    def _coverage(
+        self, asked: Asked, words: torch.Tensor, rarity: torch.Tensor, places: torch.Tensor, units: int
+    ) -> torch.Tensor:
         if not self.lexical_match:
-            coverage = torch.zeros_like(coverage)
-        unit_logit = self._units(hidden, cosine, centre_cosine, coverage, lengths, queries.mask)
-        return token_logit + unit_logit[places]
+            return rarity.new_zeros(units, asked.named.shape[1])
+        return _coverage(asked.named, words, rarity, places, units)
 
     def _ask(self, context: TurnContext, queries: Queries) -> Asked:
         """What every token is compared with."""
@@ -219,14 +318,8 @@ class TurnHead(PriorHead):
         words: torch.Tensor,
         rarity: torch.Tensor,
         mentions: torch.Tensor,
-    ) -> tuple[torch.Tensor, ...]:
-        """The tokens' part of the logits, and what their sentences see of them.
-
-        Returns:
-            Logits `(tokens, queries)`; then for each of the sentences of `lengths` tokens the mean hidden state
-            `(units, queries, token_dim)`, the highest cosine with each query token `(units, queries, query_tokens)`
-            and the mean cosine with each mean query `(units, queries)`.
-        """
+    ) -> SentenceViews:
+        """The tokens' part of the logits, and what their sentences of `lengths` tokens see of them."""
         cosine, centre_cosine = (states @ asked.targets.T).split((mask.numel(), len(mask)), -1)
         cosine = cosine.unflatten(1, mask.shape)
         best = (cosine if mask.all() else cosine.masked_fill(~mask, -1.0)).amax(-1)
@@ -244,31 +337,77 @@ class TurnHead(PriorHead):
         if self.entity_gate is not None:
             gate = 1 + self.entity_gate * mentions.unsqueeze(-1) * (1 + REFERENCE_WEIGHT * asked.references[words])
             hidden = hidden * gate.unsqueeze(-1)
-        return (
+        return SentenceViews(
             self.token_out(hidden).squeeze(-1),
             segment(hidden, lengths, "mean"),
             segment(cosine, lengths, "max"),
             segment(centre_cosine, lengths, "mean"),
         )
 
-    def _units(
-        self,
-        hidden: torch.Tensor,
-        cosine: torch.Tensor,
-        centre_cosine: torch.Tensor,
-        coverage: torch.Tensor,
-        lengths: torch.Tensor,
-        mask: torch.Tensor,
-    ) -> torch.Tensor:
-        """The sentence's part of the logits, of shape `(units, queries)`, from reductions over its tokens."""
-        weight = mask.to(cosine.dtype)
-        late_interaction = (cosine * weight).sum(-1) / weight.sum(-1).clamp(min=1)
-        sizes = torch.log1p(lengths.to(cosine.dtype)).unsqueeze(-1).expand_as(centre_cosine) / 5
-        features = torch.stack((late_interaction, coverage, coverage / sizes, centre_cosine, sizes), -1)
-        inner = functional.gelu(self.unit_in(torch.cat((hidden, features), -1)))
-        around = self.unit_neighbours(inner.permute(1, 2, 0)).permute(2, 0, 1)
-        inner = inner + functional.gelu(self.unit_mix(self.dropout(around)))
-        return self.unit_out(torch.cat((inner, features), -1)).squeeze(-1)
+    def _inner(self, hidden: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """What a sentence is for itself, of shape `(units, queries, unit_dim)`."""
+        return functional.gelu(self.unit_in(torch.cat((hidden, features), -1)))
+
+    def _around(self, inner: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
+        """What `unit_neighbours` says of some sentences only, of shape `(some, queries, unit_dim)`."""
+        reach = self.unit_neighbours.padding[0]
+        beside = units.unsqueeze(-1) + torch.arange(-int(reach), int(reach) + 1, device=units.device)
+        there = ((beside >= 0) & (beside < len(inner)))[..., None, None]
+        near = inner[beside.clamp(0, len(inner) - 1)] * there
+        around = torch.einsum("ukqw,wk->uqw", near, self.unit_neighbours.weight.squeeze(1))
+        return around if self.unit_neighbours.bias is None else around + self.unit_neighbours.bias
+
+    def _unit_logits(self, inner: torch.Tensor, around: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """The sentence's part of the logits, of shape `(units, queries)`."""
+        mixed = inner + functional.gelu(self.unit_mix(self.dropout(around)))
+        return self.unit_out(torch.cat((mixed, features), -1)).squeeze(-1)
+
+
+def _unit_features(
+    found: SentenceViews, coverage: torch.Tensor, lengths: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Of each sentence by reductions over its tokens, of shape `(units, queries, UNIT_FEATURES)`."""
+    cosine, centre_cosine = found.cosine, found.centre_cosine
+    weight = mask.to(cosine.dtype)
+    late_interaction = (cosine * weight).sum(-1) / weight.sum(-1).clamp(min=1)
+    sizes = torch.log1p(lengths.to(cosine.dtype)).unsqueeze(-1).expand_as(centre_cosine) / 5
+    return torch.stack((late_interaction, coverage, coverage / sizes, centre_cosine, sizes), -1)
+
+
+def _lengths(context: TurnContext) -> torch.Tensor:
+    """Tokens of each sentence."""
+    if context.lengths is not None:
+        return context.lengths
+    return torch.unique_consecutive(context.units, return_counts=True)[1]
+
+
+def _blocks(lengths: torch.Tensor) -> Iterator[tuple[slice, slice]]:
+    """Sentences and their tokens in blocks of about `BLOCK_TOKENS`."""
+    ends = lengths.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
+    if total <= BLOCK_TOKENS:
+        yield slice(0, len(lengths)), slice(0, total)
+        return
+    numbers = torch.bincount((ends - 1) // BLOCK_TOKENS).cumsum(0).tolist()
+    for first, last in pairwise([0, *numbers]):
+        if last > first:
+            yield slice(first, last), slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
+
+
+def _any_token(of_words: torch.Tensor, words: torch.Tensor, places: torch.Tensor, units: int) -> torch.Tensor:
+    """Of what holds of words whether it holds of any token of each unit, as numbers of shape `(units, queries)`."""
+    tokens = of_words.any(-1)[words].nonzero().squeeze(-1)
+    found = of_words.new_zeros(units, of_words.shape[1])
+    token, query = of_words[words[tokens]].nonzero(as_tuple=True)
+    found[places[tokens[token]], query] = 1.0
+    return found
+
+
+def _means(values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Mean of values of shape `(tokens,)` over consecutive units of `lengths` tokens, of shape `(units,)`."""
+    sums = functional.pad(values.double().cumsum(0), (1, 0))
+    ends = lengths.cumsum(0)
+    return ((sums[ends] - sums[ends - lengths]) / lengths).to(values.dtype)
 
 
 def _mix(weights: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
@@ -314,50 +453,3 @@ def segment(values: torch.Tensor, lengths: torch.Tensor, reduce: str) -> torch.T
     else:
         reduced = torch.segment_reduce(flat.contiguous(), reduce, lengths=lengths, axis=0)
     return reduced.unflatten(1, values.shape[1:]) if values.dim() > 2 else reduced.reshape(-1, *values.shape[1:])
-
-
-def scoring_loss(
-    scores: TurnScores,
-    units: torch.Tensor,
-    relevance: torch.Tensor,
-    prior: torch.Tensor,
-    weights: Mapping[str, float] = LOSS_WEIGHTS,
-) -> torch.Tensor:
-    """Token cross-entropy on importance and prior, and rankings of sentences by a softmax over them.
-
-    By importance any gold sentence of a query counts; by the prior each counts as often as queries need it.
-
-    Args:
-        scores: Logits of one conversation.
-        units: Sentence number of each token.
-        relevance: Targets of shape `(queries, tokens)`, -1 for queries that are padding.
-        prior: Targets of shape `(tokens,)`.
-        weights: Of the terms `token`, `ranking`, `prior` and `prior_ranking`.
-    """
-    used = (relevance >= 0).T
-    targets = relevance.T.clamp(min=0).to(scores.importance.dtype)
-    entropy = functional.binary_cross_entropy_with_logits(scores.importance, targets, reduction="none")
-    token_loss = (entropy * used).sum() / used.sum().clamp(min=1)
-    blind = prior >= 0
-    prior_loss = functional.binary_cross_entropy_with_logits(
-        scores.prior, prior.clamp(min=0).to(scores.prior.dtype), reduction="none"
-    )
-    prior_loss = (prior_loss * blind).sum() / blind.sum().clamp(min=1)
-
-    lengths = torch.unique_consecutive(units, return_counts=True)[1]
-    unit_logits = segment(scores.importance, lengths, "mean")
-    gold = segment(targets, lengths, "max")
-    gold = (gold >= 0.5 * gold.amax(0).clamp(min=1e-6)) & (gold > 0)
-    asked = gold.any(0)
-    log_share = unit_logits.log_softmax(0).masked_fill(~gold, torch.finfo(unit_logits.dtype).min)
-    ranking = -torch.logsumexp(log_share, 0).where(asked, 0.0)
-    ranking_loss = ranking.sum() / asked.sum().clamp(min=1)
-    wanted = gold.to(targets.dtype).sum(1)
-    shares = segment(scores.prior, lengths, "mean").log_softmax(0)
-    terms = {
-        "token": token_loss,
-        "ranking": ranking_loss,
-        "prior": prior_loss,
-        "prior_ranking": -(wanted * shares).sum() / wanted.sum().clamp(min=1),
-    }
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

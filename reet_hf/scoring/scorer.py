@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from ..conversation import Conversation, Message
+from ..encoders.packed import PackedEncoder
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..recall import brings_back, recall_calls
 from ..records import Turn
 from ..segmentation import blocks_of, sentences
-from ..windows import TokenTable, plan_windows, query_tokens, rarity, special_frame, tokenize
+from ..windows import TokenTable, plan_windows, query_tokens, special_frame, tokenize
 from .collator import padded
 from .lookup import named_records
-from .rows import GrowingTensor
+from .rows import GrowingTensor, Rows, StateRows
+from .token_cache import ScorerState
 
 BATCH_TOKENS = {"cpu": 1024}  # tokens that go through the encoder together: more are no faster there, and take room
 DEVICE_BATCH_TOKENS = 4096  # on any other device
-CACHED = ("states", "keys", "prior")  # the fields of `TokenIndex`
+REFINED_TOKENS = 8192  # that are looked at one by one for a query; of a longer conversation those of its best sentences
 
 Ids = list[int]
 
@@ -48,6 +50,17 @@ class TokenScores:
     prior: np.ndarray | None = None
 
 
+class WindowEncoder(Protocol):
+    """What reads windows, `encoders.packed.PackedEncoder` for one."""
+
+    @property
+    def identity(self) -> str:
+        """What tells apart encoders whose states differ."""
+
+    def read(self, windows: Sequence[Ids]) -> list[torch.Tensor]:
+        """States of windows with special tokens, of shape `(tokens, width)` each, in the model's precision."""
+
+
 class Scorer(Protocol):
     """What a compressor asks of a model: state is kept by the caller and only ever grows."""
 
@@ -61,55 +74,6 @@ class Scorer(Protocol):
         """The state that was saved as `arrays`."""
 
 
-@dataclass
-class ScorerState:
-    """Cached tokens of one conversation.
-
-    Attributes:
-        table: Its tokens.
-        ages: Age of each message in turns.
-        messages: Messages that are in the table.
-        records: Whether each of them holds records, see `lookup`.
-        calls: Those of the last tool exchange that have no result yet, see `recall.recall_calls`.
-        closed: Tokens that lie in final windows, whose states never change.
-        words: Place of each token's word among the `vocabulary` of the conversation.
-        vocabulary: Word identities, each once.
-        rarity: How rare each token's word is.
-        states, keys, prior: The rows of `TokenIndex`.
-    """
-
-    table: TokenTable
-    ages: np.ndarray
-    messages: int
-    closed: int
-    states: GrowingTensor
-    keys: GrowingTensor
-    prior: GrowingTensor
-    records: list[bool] = field(default_factory=list)
-    calls: list[tuple[str, bool]] = field(default_factory=list)
-    words: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    vocabulary: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    rarity: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-
-    def count_words(self) -> None:
-        """Bring `words`, `vocabulary` and `rarity` up to the table."""
-        self.vocabulary, self.words, counts = np.unique(self.table.words, return_inverse=True, return_counts=True)
-        self.rarity = rarity(self.vocabulary, counts, len(self.table))[self.words]
-
-    @property
-    def index(self) -> TokenIndex:
-        """The cached rows as the head takes them."""
-        return TokenIndex(*(cast(torch.Tensor, getattr(self, name).read) for name in CACHED))
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Everything as arrays that can be saved; states are float32, or float16 where they are kept so."""
-        table = {f"table.{name}": getattr(self.table, name) for name in TokenTable.__dataclass_fields__}
-        kept = {name: getattr(self, name).rows.cpu() for name in CACHED}
-        cached = {n: (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy() for n, rows in kept.items()}
-        counts = {"closed": np.array([self.closed]), "messages": np.array([self.messages])}
-        return {**table, **cached, **counts}
-
-
 class ReetScorer:
     """A `Scorer` that encodes each token once.
 
@@ -117,14 +81,18 @@ class ReetScorer:
         model: A `ReetForTokenScoring` or subclass, in evaluation mode.
         tokenizer: The encoder's fast tokenizer.
         progress: Whether to show a progress bar while more than a few windows are encoded.
+        encoder: What reads windows; default: the model's own encoder, see `PackedEncoder`.
 
     Attributes:
         reader: What reads windows without a query: `read_windows`, or what reads those of several conversations
             together by it.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, progress: bool = False) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, progress: bool = False, encoder: WindowEncoder | None = None
+    ) -> None:
         self.model = model
+        self.encoder = PackedEncoder(model.reet) if encoder is None else encoder
         self.tokenizer = tokenizer
         self.progress = progress
         self.reader: Callable[[Sequence[Ids]], list[torch.Tensor]] = self.read_windows
@@ -135,7 +103,9 @@ class ReetScorer:
     def revision(self) -> str:
         """Hex digits that tell apart models and tokenizers: of configuration, vocabulary and some of each weight."""
         told = sha256(self.config.to_json_string().encode())
-        told.update(f"{self.model.dtype} {type(self.tokenizer).__name__} {len(self.tokenizer)}".encode())
+        told.update(
+            f"{self.encoder.identity} {self.model.dtype} {type(self.tokenizer).__name__} {len(self.tokenizer)}".encode()
+        )
         for name, weights in sorted(self.model.state_dict().items()):
             some = weights.detach().flatten()[:: max(1, weights.numel() // 64)].float().cpu().numpy()
             told.update(f"{name} {tuple(weights.shape)}".encode() + some.tobytes())
@@ -147,63 +117,66 @@ class ReetScorer:
         return self.model.config
 
     def _empty(self) -> ScorerState:
+        width = self.config.width if self.config.interaction == "late" else 0
         options = {"dtype": self.model.dtype, "device": self.model.device}
-        late = self.config.interaction == "late"
         return ScorerState(
-            table=TokenTable.from_rows([]),
-            ages=np.zeros(0, dtype=np.int64),
-            messages=0,
-            closed=0,
-            states=GrowingTensor(self.config.width if late else 0, may_halve=True, **options),
-            keys=GrowingTensor(self.config.token_dim if late else 0, may_halve=True, **options),
-            prior=GrowingTensor(**options),
+            states=StateRows(width, **options),
+            prior=GrowingTensor(dtype=torch.float32, device=self.model.device),
+            unit_states=StateRows(width, **options),
         )
 
     def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> ScorerState:
         """The state that `ScorerState.arrays` saved."""
         state = self._empty()
-        state.table = TokenTable(*(arrays[f"table.{name}"] for name in TokenTable.__dataclass_fields__))
-        state.closed, state.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
+        state.fill(arrays)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
-        for name in CACHED:
-            rows = torch.from_numpy(np.ascontiguousarray(arrays[name]))
-            getattr(state, name).write(0, rows.to(self.model.device))
         state.records = hold_records(conversation.messages, state.calls)
-        state.count_words()
         return state
 
     def encode(self, conversation: Conversation, state: ScorerState | None = None) -> ScorerState:
         """Encode the messages that `state` does not have yet, and the open window before them again."""
         state = state or self._empty()
-        first_unit = int(state.table.units[-1]) + 1 if len(state.table) else 0
+        known = len(state.tokens)
+        first_unit = int(state.tokens.column("units")[-1]) + 1 if known else 0
         fresh = tokenize(conversation, self.tokenizer, state.messages, first_unit)
         if len(fresh):
-            table = state.table.extend(fresh)
-            self._encode_open(state, table)
-            state.table = table
-            state.count_words()
+            state.tokens.append(fresh)
+            try:
+                self._encode_open(state, fresh.words)
+            except BaseException:
+                state.tokens.truncate(known)
+                raise
         state.records.extend(hold_records(conversation.messages[state.messages :], state.calls))
         state.messages = len(conversation.messages)
         state.ages = np.array(conversation.ages(), dtype=np.int64)
         return state
 
     @torch.inference_mode()
-    def _encode_open(self, state: ScorerState, table: TokenTable) -> None:
-        """Read the windows of `table` that are not final; the state changes only when all of them were read."""
-        windows = plan_windows(table.units, self._capacity, state.closed)
-        total = table.ids.size - state.closed
-        cached: list[GrowingTensor] = [getattr(state, name) for name in CACHED]
-        for rows in cached:
-            rows.reserve(table.ids.size)
+    def _encode_open(self, state: ScorerState, words: np.ndarray) -> None:
+        """Read the windows that are not final; the state changes only when all of them were read.
+
+        Args:
+            state: With the tokens that are new.
+            words: Of these.
+        """
+        ids, opened = state.tokens.column("ids"), state.closed
+        windows = plan_windows(state.tokens.column("units"), self._capacity, opened)
+        late = self.config.interaction == "late"
+        for rows in (state.states, state.prior):
+            rows.reserve(len(ids))
+        total = len(ids) - opened
         with tqdm(total=total, desc="encoding", unit="tok", disable=not self.progress or len(windows) < 32) as bar:
             for batch in self._batches(windows):
-                read = self.model.index(self._read(table.ids, batch))
-                for name, rows in zip(CACHED, cached, strict=True):
-                    rows.stage(batch[0][0], getattr(read, name))
+                states = self._read(ids, batch)
+                state.states.stage(batch[0][0], states if late else states[:, :0])
+                state.prior.stage(batch[0][0], self.model.scorer.blind(states))
                 bar.update(batch[-1][1] - batch[0][0])
-        for rows in cached:
-            rows.publish(table.ids.size)
+        for rows in (state.states, state.prior):
+            rows.publish(len(ids))
         state.closed = windows[-1][0]
+        state.vocabulary.append(words)
+        state.count_units()
+        state.summarize_units(opened)
 
     def _batches(self, windows: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
         """Windows of about `BATCH_TOKENS` tokens together."""
@@ -226,12 +199,14 @@ class ReetScorer:
             query: Token ids of shape `(query_tokens,)` that each is read behind.
         """
         framed = [[*self._before, *row, *self._after] for row in rows]
-        inputs = [part.to(self.model.device) for part in padded(framed, self.tokenizer.pad_token_id or 0)]
-        hidden = (
-            self.model.reet(*inputs).token_states if query is None else self.model.read_together(*inputs, query=query)
-        )
+        hidden: Sequence[torch.Tensor]
+        if query is None:
+            hidden = self.encoder.read(framed)
+        else:
+            inputs = [part.to(self.model.device) for part in padded(framed, self.tokenizer.pad_token_id or 0)]
+            hidden = self.model.read_together(*inputs, query=query)
         lead = len(self._before)
-        return [hidden[number, lead : lead + len(row)] for number, row in enumerate(rows)]
+        return [states[lead : lead + len(row)] for states, row in zip(hidden, rows, strict=True)]
 
     @torch.inference_mode()
     def score(self, state: ScorerState, query: str | None = None, history: Sequence[Turn] = ()) -> TokenScores:
@@ -239,55 +214,79 @@ class ReetScorer:
 
         Without a query: what any later turn may need.
         """
-        table = state.table
-        body = table.starts >= 0
+        tokens = state.tokens
+        body = tokens.column("starts") >= 0
         if not body.any():
             nowhere = np.zeros(0, dtype=np.int64)
             nothing = np.zeros(0, dtype=np.float32)
             return TokenScores(nowhere, nowhere, nowhere, nothing, nothing, nothing)
+        rarity = state.vocabulary.rarity()[state.vocabulary.places.rows]
         context = TurnContext(
-            units=self._tensor(table.units),
-            words=self._tensor(state.words),
-            vocabulary=self._tensor(state.vocabulary),
-            rarity=self._tensor(state.rarity),
-            ages=self._tensor(state.ages[table.messages]),
-            mentions=self._tensor(table.mentions),
+            units=self._tensor(tokens.column("units")),
+            words=self._tensor(state.vocabulary.places.rows),
+            vocabulary=self._tensor(state.vocabulary.identities.rows),
+            rarity=self._tensor(rarity),
+            ages=self._tensor(state.ages[tokens.column("messages")]),
+            mentions=self._tensor(tokens.column("mentions")),
+            lengths=self._tensor(state.lengths()),
         )
-        if query and self.config.interaction == "cross":
-            context.together = [self._together(table, query, history)]
-        elif query:
-            context.queries = self._queries(query, history)
-        scores = self.model.score(state.index, context)
-        logits = scores.importance[:, -1] if query else scores.prior
+        prior_logits = self.model.scorer.prior(state.prior.rows.to(self.model.dtype), context)
+        logits = self._importance(state, context, query, history) if query else prior_logits
         values = logits.float().cpu().numpy()
         chances = calibrated(values[body], self.config, asked=bool(query))
-        prior = calibrated(scores.prior.float().cpu().numpy()[body], self.config, asked=False) if query else None
+        prior = calibrated(prior_logits.float().cpu().numpy()[body], self.config, asked=False) if query else None
         if query:
             chances = np.maximum(chances, self._named(state, query)[body])
-        places = (table.messages[body], table.starts[body], table.ends[body])
-        return TokenScores(*places, values[body], chances, prior)
+        messages, starts, ends = (tokens.column(n)[body].astype(np.int64) for n in ("messages", "starts", "ends"))
+        return TokenScores(messages, starts, ends, values[body], chances, prior)
+
+    def _importance(
+        self, state: ScorerState, context: TurnContext, query: str, history: Sequence[Turn]
+    ) -> torch.Tensor:
+        """Logits of all tokens for a query, of shape `(tokens,)`."""
+        if self.config.interaction == "cross":
+            context.together = [self._together(state.table, query, history)]
+            nothing = state.states.read(slice(0, len(state.tokens)))
+            index = TokenIndex(nothing, nothing, state.prior.rows.to(self.model.dtype))
+            return self.model.score(index, context).importance[:, -1]
+        head, queries = self.model.scorer, self._queries(query, history)
+
+        def read(rows: Rows) -> TokenIndex:
+            return head.view(state.states.read(rows), state.prior.rows[rows])
+
+        def read_units(units: Rows) -> TokenIndex:
+            states = state.unit_states.read(units)
+            return head.view(states, states[:, 0])
+
+        if len(state.tokens) <= REFINED_TOKENS:
+            return head.importance(read, context, queries)[:, -1]
+        return head.coarse_to_fine(read, read_units, context, queries, REFINED_TOKENS)[:, -1]
 
     def _named(self, state: ScorerState, query: str) -> np.ndarray:
         """Chance of each token that its record is one that the query names, of shape `(tokens,)`."""
-        table = state.table
-        chances = np.zeros(len(table))
-        rows = np.flatnonzero(np.array(state.records)[table.messages] & (table.starts >= 0))
+        tokens = state.tokens
+        chances = np.zeros(len(tokens))
+        units = tokens.column("units")
+        rows = np.flatnonzero(np.array(state.records)[tokens.column("messages")] & (tokens.column("starts") >= 0))
         if not len(rows):
             return chances
         asked = [query, *(query[start:end] for start, end in sentences(query))]
         words = [
             np.array(query_tokens(part, self.tokenizer, self.config.query_tokens)[1]) for part in dict.fromkeys(asked)
         ]
-        records, found = named_records(table.units[rows], state.table.words[rows], words)
+        own = state.vocabulary.identities.rows[state.vocabulary.places.rows[rows]]
+        records, found = named_records(units[rows], own, words)
         if len(records):
-            place = np.minimum(np.searchsorted(records, table.units[rows]), len(records) - 1)
-            chances[rows] = np.where(records[place] == table.units[rows], found[place], 0.0)
+            place = np.minimum(np.searchsorted(records, units[rows]), len(records) - 1)
+            chances[rows] = np.where(records[place] == units[rows], found[place], 0.0)
         return chances
 
     def _queries(self, query: str, history: Sequence[Turn]) -> Queries:
-        """The query as one row."""
-        ids, words = self._query(query, history)
-        return self.model.read(ids, torch.ones_like(ids), words)
+        """The query as one row; what was only read before it is left out."""
+        ids, words = (column[0] for column in self._query(query, history))
+        own = words >= 0
+        states = self.encoder.read([ids.tolist()])[0]
+        return Queries(states[own].unsqueeze(0), own[own].unsqueeze(0), words[own].unsqueeze(0))
 
     def _together(self, table: TokenTable, query: str, history: Sequence[Turn]) -> torch.Tensor:
         """States of all tokens as they are read behind the query, of shape `(tokens, width)`."""

@@ -13,7 +13,7 @@ from transformers import HfArgumentParser, TrainingArguments
 from ..errors import ReetError
 from ..extraction.extractor import THRESHOLD
 from ..modeling.extraction_head import EXTRACTION_LOSSES
-from ..modeling.turn_head import LOSS_WEIGHTS
+from ..modeling.scoring_loss import LOSS_WEIGHTS
 from .dataset import LABELS
 
 PROJECTION_INITS = ("random", "pca")

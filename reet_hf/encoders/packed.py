@@ -1,0 +1,160 @@
+"""Windows as one row of tokens without padding, in the precision that the processor computes fastest.
+
+Everything an encoder does but attention looks at one token at a time, so windows stand side by side in one row and only
+attention is told where they end, as with variable lengths in FlashAttention (Dao, arXiv:2307.08691). No token is spent
+on padding, and a window's states are the same bits whatever is read beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from ..errors import ReetError
+from ..modeling.modeling_reet import ReetModel
+
+PACKED = "reet_packed"
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "arm_bf16")  # what a processor says that multiplies bfloat16 natively
+_PROBE = ((5, 6, 7), (8, 9))  # windows that show whether an encoder can be packed
+
+
+class PackedEncoder:
+    """Reads windows with a PyTorch encoder.
+
+    Args:
+        model: A `ReetModel` in evaluation mode. It is left as it is; in another precision than its own a copy is read.
+        precision: `"float32"`, `"bfloat16"`, `"float16"`, or `"auto"`: bfloat16 for a float32 model on a processor that
+            multiplies it natively, else the model's own.
+
+    Raises:
+        ReetError: For another precision.
+    """
+
+    def __init__(self, model: ReetModel, precision: str = "auto") -> None:
+        self._dtype = model.dtype
+        dtype = _resolved(model, precision)
+        self.packs = _can_pack(model)
+        copied: Any = model if dtype == model.dtype else copy.deepcopy(model)
+        self.model: ReetModel = copied.to(dtype)
+
+    @property
+    def identity(self) -> str:
+        """What tells apart encoders whose states differ."""
+        return f"torch {str(self.model.dtype).removeprefix('torch.')}"
+
+    @torch.inference_mode()
+    def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """States of windows, of shape `(tokens, width)` each, in the precision of the model that was given.
+
+        Args:
+            windows: Vocabulary ids with special tokens, none empty.
+        """
+        if not windows:
+            return []
+        read = _packed if self.packs else _padded
+        return [states.to(self._dtype) for states in read(self.model, windows)]
+
+
+def _resolved(model: ReetModel, precision: str) -> torch.dtype:
+    if precision != "auto" and precision not in PRECISIONS:
+        raise ReetError(
+            f"`precision` must be auto, {', '.join(PRECISIONS)} for the torch backend, got {precision!r}; int8 needs "
+            "backend='onnx' or 'openvino'."
+        )
+    if precision != "auto":
+        return PRECISIONS[precision]
+    fast = model.device.type == "cpu" and model.dtype == torch.float32 and multiplies_bfloat16()
+    return torch.bfloat16 if fast else model.dtype
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor multiplies matrices of bfloat16 natively, which is several times faster than float32."""
+    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(told.get(name) for name in _FAST_BFLOAT16)
+
+
+def _packed(model: ReetModel, windows: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
+    lengths = [len(window) for window in windows]
+    device = model.device
+    ids = torch.tensor([[number for window in windows for number in window]], device=device)
+    places = torch.cat([torch.arange(length, device=device) for length in lengths]).unsqueeze(0)
+    borders = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
+    told = {"cu_seq_lens_q": borders, "cu_seq_lens_k": borders}
+    longest = {"max_length_q": max(lengths), "max_length_k": max(lengths)}
+    before = model.encoder.config._attn_implementation
+    if not before.startswith("flash_attention"):  # whose own kernels read the borders
+        _set_attention(model, PACKED)
+    try:
+        return model(ids, None, position_ids=places, **told, **longest).token_states[0].split(lengths)
+    finally:
+        _set_attention(model, before)
+
+
+def _set_attention(model: ReetModel, name: str) -> None:
+    model.encoder.config._attn_implementation_internal = name
+
+
+def _padded(model: ReetModel, windows: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
+    rows = [torch.tensor(window, device=model.device) for window in windows]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    states = model(ids, mask).token_states
+    return [states[number, : len(row)] for number, row in enumerate(rows)]
+
+
+@torch.inference_mode()
+def _can_pack(model: ReetModel) -> bool:
+    """Whether an encoder's states of windows in one row are those of the windows alone, as it reads them itself."""
+    try:
+        together, alone = _packed(model, _PROBE), [_packed(model, [window])[0] for window in _PROBE]
+    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return False
+    usual = [_padded(model, [window])[0] for window in _PROBE]
+    apart = all(torch.allclose(one, other, atol=1e-5) for one, other in zip(together, alone, strict=True))
+    return apart and all(torch.allclose(one, other, atol=0.05) for one, other in zip(alone, usual, strict=True))
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    sliding_window: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention within each of the windows of one row; all tensors are of shape `(1, heads, tokens, head_width)`."""
+    if cu_seq_lens_q is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    query = query[0] * scale
+    parts = []
+    for first, last in pairwise(cu_seq_lens_q.tolist()):
+        # products of whole matrices: on a processor twice as fast at these sizes as the fused kernel
+        scores = query[:, first:last] @ key[0, :, first:last].transpose(-1, -2)
+        if sliding_window is not None and last - first > sliding_window:
+            scores = scores.masked_fill(_outside(last - first, sliding_window, scores.device), -torch.inf)
+        parts.append(functional.softmax(scores, -1) @ value[0, :, first:last])
+    return torch.cat(parts, 1).transpose(0, 1).unsqueeze(0), None
+
+
+def _outside(length: int, reach: int, device: torch.device) -> torch.Tensor:
+    """Which tokens of a window are `reach` or more away from each other, of shape `(length, length)`."""
+    places = torch.arange(length, device=device)
+    return (places[:, None] - places).abs() >= reach
+
+
+AttentionInterface.register(PACKED, _attend)
+AttentionMaskInterface.register(PACKED, sdpa_mask)

@@ -1,0 +1,181 @@
+"""What is kept of a conversation's tokens between turns: their rows, their words, their states, their sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..growth import GrowingArray
+from ..windows import TokenTable, rarity
+from .rows import GrowingTensor, StateRows
+
+_COLUMNS = {
+    "ids": np.int32,
+    "messages": np.int32,
+    "starts": np.int32,
+    "ends": np.int32,
+    "units": np.int32,
+    "mentions": np.int8,
+    "begins": np.int8,
+    "shapes": np.int8,
+}
+
+
+class GrowingTable:
+    """The columns of a `TokenTable` but its words, in types that are just wide enough; it grows."""
+
+    def __init__(self) -> None:
+        self._columns = {name: GrowingArray(dtype) for name, dtype in _COLUMNS.items()}
+
+    def __len__(self) -> int:
+        return len(self._columns["ids"])
+
+    def column(self, name: str) -> np.ndarray:
+        """One column, of shape `(tokens,)`, as a view."""
+        return self._columns[name].rows
+
+    def append(self, table: TokenTable) -> None:
+        """Add the rows of another table."""
+        for name, column in self._columns.items():
+            column.append(getattr(table, name))
+
+    def truncate(self, count: int) -> None:
+        """Keep the first `count` rows."""
+        for column in self._columns.values():
+            column.truncate(count)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        return sum(column.rows.nbytes for column in self._columns.values())
+
+
+class Vocabulary:
+    """The words of a conversation with how often each occurs.
+
+    Attributes:
+        places: Of each token the place of its word, of shape `(tokens,)`.
+        identities: Of the words, each once, in the order of their first occurrence, of shape `(words,)`.
+        counts: Tokens of each word, of the same shape.
+    """
+
+    def __init__(self) -> None:
+        self.places = GrowingArray(np.int32)
+        self.identities = GrowingArray(np.int64)
+        self.counts = GrowingArray(np.int64)
+        self._known: dict[int, int] = {}
+
+    def append(self, words: np.ndarray) -> None:
+        """The words of further tokens, by `lexicon.word_identity`."""
+        found, places, counts = np.unique(words, return_inverse=True, return_counts=True)
+        fresh = [word for word in found.tolist() if word not in self._known]
+        self._known.update(zip(fresh, range(len(self._known), len(self._known) + len(fresh)), strict=True))
+        self.identities.append(np.array(fresh, dtype=np.int64))
+        self.counts.append(np.zeros(len(fresh), dtype=np.int64))
+        own = np.array([self._known[word] for word in found.tolist()], dtype=np.int64)
+        self.counts.rows[own] += counts
+        self.places.append(own[places])
+
+    def rarity(self) -> np.ndarray:
+        """How rare each word is in the conversation, of shape `(words,)`, see `windows.rarity`."""
+        return rarity(self.identities.rows, self.counts.rows, len(self.places))
+
+
+@dataclass
+class ScorerState:
+    """Cached tokens of one conversation.
+
+    Attributes:
+        states: Their states.
+        prior: What the head says of them whatever is asked, see `PriorHead.blind`.
+        unit_states: Mean of the states of each sentence.
+        tokens: Their table.
+        vocabulary: Their words.
+        unit_starts: First token of each sentence.
+        ages: Age of each message in turns.
+        messages: Messages that are in the table.
+        closed: Tokens that lie in final windows, whose states never change.
+        records: Whether each message holds records, see `lookup`.
+        calls: Those of the last tool exchange that have no result yet, see `recall.recall_calls`.
+    """
+
+    states: StateRows
+    prior: GrowingTensor
+    unit_states: StateRows
+    tokens: GrowingTable = field(default_factory=GrowingTable)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    unit_starts: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64))
+    ages: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    messages: int = 0
+    closed: int = 0
+    records: list[bool] = field(default_factory=list)
+    calls: list[tuple[str, bool]] = field(default_factory=list)
+
+    @property
+    def table(self) -> TokenTable:
+        """The tokens, those that are being encoded left out."""
+        return self.part(slice(None))
+
+    def part(self, rows: slice) -> TokenTable:
+        """Some of the tokens."""
+        words = self.vocabulary.identities.rows[self.vocabulary.places.rows[rows]]
+        count = len(self.vocabulary.places)
+        columns = {name: self.tokens.column(name)[:count][rows].astype(np.int64) for name in _COLUMNS}
+        return TokenTable(**columns, words=words)
+
+    @property
+    def nbytes(self) -> dict[str, int]:
+        """Bytes by what they are for: `states` with scales and prior, `units` the means, `table` all else of tokens."""
+        parts = {
+            "states": [self.states.values, self.states.scales, self.prior],
+            "units": [self.unit_states.values, self.unit_states.scales],
+        }
+        found = {name: sum(part.rows.nbytes for part in own) for name, own in parts.items()}
+        return {**found, "table": self.tokens.nbytes + self.vocabulary.places.rows.nbytes}
+
+    def lengths(self) -> np.ndarray:
+        """Tokens of each sentence, of shape `(units,)`."""
+        return np.diff(self.unit_starts.rows, append=len(self.tokens))
+
+    def count_units(self) -> None:
+        """Bring sentences up to the table."""
+        units, known = self.tokens.column("units"), len(self.unit_starts)
+        first = int(self.unit_starts.rows[-1]) if known else 0
+        self.unit_starts.truncate(max(known - 1, 0))
+        self.unit_starts.append(np.flatnonzero(np.diff(units[first:], prepend=-1)) + first)
+
+    def summarize_units(self, opened: int) -> None:
+        """Means of the sentences from the one on that token `opened` stands in."""
+        if not len(self.tokens):
+            return
+        unit = int(np.searchsorted(self.unit_starts.rows, opened, side="right")) - 1
+        start = int(self.unit_starts.rows[unit])
+        states = self.states.read(slice(start, None))
+        lengths = torch.from_numpy(self.lengths()[unit:]).to(states.device)
+        rows = torch.arange(len(states), device=states.device)
+        means = torch.nn.functional.embedding_bag(rows, states, lengths.cumsum(0) - lengths, mode="mean")
+        self.unit_states.write(unit, means)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What cannot be made again but by encoding, as arrays that can be saved."""
+        table = self.table
+        found = {f"table.{name}": getattr(table, name) for name in (*_COLUMNS, "words")}
+        found |= {name: part.rows.cpu().numpy() for name, part in self._cached().items()}
+        return {**found, "closed": np.array([self.closed]), "messages": np.array([self.messages])}
+
+    def fill(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Everything that `arrays` saved, in a state that is empty; ages and records are left to the caller."""
+        device = self.prior.rows.device
+        self.tokens.append(TokenTable(**{name: arrays[f"table.{name}"] for name in (*_COLUMNS, "words")}))
+        for name, part in self._cached().items():
+            part.write(0, torch.from_numpy(np.ascontiguousarray(arrays[name])).to(device))
+        self.closed, self.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
+        self.vocabulary.append(arrays["table.words"])
+        self.count_units()
+        self.summarize_units(0)
+
+    def _cached(self) -> dict[str, GrowingTensor]:
+        return {"states": self.states.values, "scales": self.states.scales, "prior": self.prior}
