@@ -108,7 +108,7 @@ def names_kept(compressor: Compressor, files: Mapping[str, Rows]) -> dict[str, d
 
 def they_fit(state: State, limit: int) -> bool:
     """Whether the shortest forms of sentences that have every number, identifier and the like are within a budget."""
-    places = state.places["sentence"]
+    places = state.units["sentence"].places
     _, literal = coverage(places, np.zeros(len(places)), mentioned_in(state))
     counts = state.counts
     return counts is not None and bool(counts.forms["sentence"][0][literal > 0].sum() <= limit)

@@ -126,8 +126,9 @@ class Accounts:
             constraints: Whether what is demanded is among it.
         """
         bound = self._bound.rows
+        entities = self.ledger.entities
         references = [
-            self.ledger.references(key) if isinstance(key, int) else len(turns) - 1
+            len(entities[key].messages if isinstance(key, int) else turns) - 1
             for key, turns in zip(self._numbers, self._turns, strict=True)
         ]
         places = self._places.rows

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .budget import resolve_counter, resolve_limit
-from .choice import Candidates, backed
+from .candidates import Candidates
+from .choice import backed
 from .conversation import Conversation, Message, Request, parse_request
 from .coverage import worth_of_coverage
 from .deadlines import check_deadline
@@ -46,6 +47,7 @@ from .state import (
     overheads,
     unit_costs,
 )
+from .unit_table import UnitTable
 from .view import View
 
 REPEATED = 0.01  # what a line that was there before counts beside it
@@ -229,7 +231,7 @@ class Compressor:
             tokens = TokenCounts(asked.original, 0, asked.limit)
             return self._as_facts(asked.view, query, asked.scores, tokens, options.threshold)
         if asked.everything:
-            kept = [unit.span for unit in measured(state, asked.view.counts, asked.unit)]
+            kept = [Span(*place) for place in measured(state, asked.view.counts, asked.unit).places.tolist()]
             return self._result(asked, _everything(state.conversation), asked.view.framed(kept))
         return self._result(asked, self._chosen(asked))
 
@@ -297,8 +299,8 @@ class Compressor:
         view, options, scores, unit = asked.view, asked.options, asked.scores, asked.unit
         state, counts, limit = view.state, view.counts, asked.limit
         found = measured(state, counts, unit)
-        opening, along = overheads(state, counts), comes_along(state.conversation, state.places[unit])
-        pooled = _once(found, pool(scores, state.places[unit]), scores.chances is not None)
+        opening, along = overheads(state, counts), comes_along(state.conversation, found.places)
+        pooled = _once(found, pool(scores, found.places), scores.chances is not None)
         candidates = Candidates(
             found,
             pooled,
@@ -310,11 +312,10 @@ class Compressor:
         if options.threshold is not None:
             candidates = _above(candidates, options.threshold, scores)
         elif options.unit == "auto" and scores.chances is not None:
-            running = np.array([each.kind in RUNNING for each in found], dtype=bool)
-            chances = _backed(scores, candidates.scores, state.places[unit], running)
+            chances = _backed(scores, candidates.scores, found.places, found.are(RUNNING))
             forms = forms_of(state, counts, unit)
             rate = options.budget if isinstance(options.budget, float) else None
-            covered = worth_of_coverage(state.places[unit], chances, forms.costs[0], mentioned_in(state), limit, rate)
+            covered = worth_of_coverage(found.places, chances, forms.costs[0], mentioned_in(state), limit, rate)
             candidates = replace(candidates, scores=chances, forms=forms, covered=covered)
         spans = fit(
             candidates,
@@ -334,7 +335,8 @@ class Compressor:
         accounts, ledgered = accounts_of(state), self.extractor is not None
         receipt, entities = accounts.account(conversation, spans)
         shown = {span.message for span in spans} if asked.unit != "word" else set()
-        whole_units = {unit.span for unit in measured(state, view.counts, asked.unit) if unit.message in shown}
+        places = measured(state, view.counts, asked.unit).places
+        whole_units = {Span(*place) for place in places[np.isin(places[:, 0], list(shown))].tolist()}
         return Compressed(
             text=render_text(conversation, spans, markers),
             messages=tuple(render_messages(conversation, spans, markers)),
@@ -369,8 +371,8 @@ class Compressor:
         found = sayings(ledger, sentences, texts, labels)
         chances = _chances(scores, [said.sources[-1] for said in found])
         homes = np.array([said.unit for said in found], dtype=np.int64)
-        own = pool(scores, state.places["sentence"])
-        lent = np.append(_backed(scores, own, state.places["sentence"]) - own, 0.0)[homes]
+        own = pool(scores, sentences.places)
+        lent = np.append(_backed(scores, own, sentences.places) - own, 0.0)[homes]
         likely = np.where(chances >= (threshold or 0.0), chances + lent, 0.0).tolist()
         worth = weighted(found, likely, ledger if query is None else None)
 
@@ -427,15 +429,7 @@ def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Can
     dense, count = candidates.choices()
     best = np.zeros(count)
     np.maximum.at(best, dense, candidates.scores)
-    places = np.flatnonzero(best[dense] >= threshold)
-    return replace(
-        candidates,
-        units=[candidates.units[place] for place in places.tolist()],
-        scores=candidates.scores[places],
-        costs=candidates.costs[places],
-        opens=candidates.opens and [candidates.opens[place] for place in places.tolist()],
-        along=None if candidates.along is None else candidates.along[places],
-    )
+    return candidates.only(np.flatnonzero(best[dense] >= threshold))
 
 
 def _key(options: Options, counter: str, rebase_to: float) -> str:
@@ -450,9 +444,9 @@ def _everything(conversation: Conversation) -> list[Span]:
     return whole(conversation) if any(m.text.strip() or m.keeps_without_text for m in messages) else []
 
 
-def _once(found: Sequence[Unit], pooled: np.ndarray, chances: bool) -> np.ndarray:
+def _once(found: UnitTable, pooled: np.ndarray, chances: bool) -> np.ndarray:
     """Scores of units in which lines that say again what stands above come last."""
-    repeats = np.array([unit.kind == "repeat" for unit in found], dtype=bool)
+    repeats = found.are(["repeat"])
     if not repeats.any():
         return pooled
     return np.where(repeats, REPEATED * pooled if chances else pooled.min() - 1.0, pooled)

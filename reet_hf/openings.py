@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .candidates import Opens
 from .conversation import Conversation, Message
 from .parts import Part
 from .records import Span, Unit
 from .segmentation import layout
 from .structure import frame
+from .unit_table import UnitTable
 
 MARKER = 6  # tokens of a marker that says what a container lost
 
@@ -28,11 +30,13 @@ class Containers:
         messages: How many messages were looked at.
         frames: Of each container what stands wherever it does, container number `n` being opening `-1 - n`.
         around: By message and first character of a leaf the openings of its containers, the outer first.
+        structured: Messages that have any.
     """
 
     messages: int = 0
     frames: list[tuple[Span, ...]] = field(default_factory=list)
     around: dict[tuple[int, int], tuple[int, ...]] = field(default_factory=dict)
+    structured: set[int] = field(default_factory=set)
 
     def read(self, messages: Sequence[Message]) -> None:
         """Look at the messages that were not seen yet."""
@@ -51,6 +55,7 @@ class Containers:
         if not part.parts:
             if outer:
                 self.around[message, part.start] = outer
+                self.structured.add(message)
             return
         self.frames.append(tuple(Span(message, start, end) for start, end in frame(part)))
         inner = (*outer, -len(self.frames))
@@ -58,15 +63,19 @@ class Containers:
             self._enter(message, child, inner)
 
 
-def openings(units: Sequence[Unit], homes: Sequence[int], containers: Containers) -> list[tuple[int, ...]]:
+def openings(units: Sequence[Unit], homes: Sequence[int], containers: Containers) -> Opens:
     """For each unit all that it opens: the home of its message, and the containers that it stands in."""
-    found: list[tuple[int, ...]] = [(homes[unit.message],) for unit in units]
+    table = UnitTable.of(units)
+    first = np.asarray(homes, dtype=np.int64)[table.places[:, 0]] if len(table) else np.zeros(0, dtype=np.int64)
+    more: dict[int, tuple[int, ...]] = {}
     if containers.around:
-        for place, unit in enumerate(units):
-            inner = containers.around.get((unit.message, unit.start))
-            if inner is not None and unit.kind != "message":
-                found[place] = (*found[place], *inner)
-    return found
+        candidates = np.isin(table.places[:, 0], list(containers.structured)) & ~table.are(["message"])
+        places = np.flatnonzero(candidates)
+        for place, (message, start, _) in zip(places.tolist(), table.places[places].tolist(), strict=True):
+            inner = containers.around.get((message, start))
+            if inner is not None:
+                more[place] = inner
+    return Opens(first, more)
 
 
 def weighed(conversation: Conversation, containers: Containers) -> np.ndarray:

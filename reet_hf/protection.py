@@ -13,6 +13,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import regex
 
 from .conversation import ROLES, Conversation, shown
@@ -21,6 +22,7 @@ from .errors import ReetError
 from .records import Span, Unit
 from .rendering import whole
 from .segmentation import UNITS
+from .unit_table import UnitTable
 
 SECONDS = 2.0  # that one regex may take over a conversation, and again for each million of its characters
 WIDTH = 100_000  # characters that a regex may demand at the least: compiled, each of them takes memory
@@ -57,9 +59,12 @@ def protected_spans(
     by_message: dict[int, list[Offsets]] = {}
     for span in _merged(set(wanted)):
         by_message.setdefault(span.message, []).append((span.start, span.end))
-    groups = {u.group for u in candidates if u.group is not None and _touches(u, by_message.get(u.message, ()))}
-    found: set[Span] = set()
-    for unit in candidates:
+    table = UnitTable.of(candidates)
+    near = [unit for number in by_message for unit in table[table.of_messages(number, number)]]
+    groups = {u.group for u in near if u.group is not None and _touches(u, by_message.get(u.message, ()))}
+    together = table.places[np.isin(table.groups, list(groups))].tolist() if groups else []
+    found = {Span(*place) for place in together}
+    for unit in near:
         own = by_message.get(unit.message, ())
         if unit.group in groups if unit.group is not None else (own and unit.start == unit.end):
             found.add(unit.span)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import regex
 
@@ -57,6 +57,7 @@ class Known:
         names: The texts it was called by, each once, as they were first written; pronouns are none.
         mentions: Where, in order, pronouns included.
         messages: Those that mention it, each once, in order.
+        last: Message, first character and character after the last of its last mention.
     """
 
     type: str
@@ -64,15 +65,21 @@ class Known:
     mentions: list[Span] = field(default_factory=list)
 
     messages: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+    last: tuple[int, int, int] = field(default=(-1, 0, 0), init=False, repr=False, compare=False)
+    _name: str = field(default="", init=False, repr=False, compare=False)
     _entities: dict[bool, Entity] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.messages.extend(dict.fromkeys(span.message for span in self.mentions))
+        for span in self.mentions[-1:]:
+            self.last = span.message, span.start, span.end
 
     @property
     def name(self) -> str:
         """The first of its longest names, articles and the like not counted."""
-        return max(self.names, key=lambda name: len(name_key(name)))
+        if not self._name:
+            self._name = max(self.names, key=lambda name: len(name_key(name)))
+        return self._name
 
     def as_entity(self, kept: bool) -> Entity:
         """The entity as results have it."""
@@ -82,6 +89,7 @@ class Known:
 
     def changed(self) -> None:
         """Forget what was made of it."""
+        self._name = ""
         self._entities.clear()
 
 
@@ -176,6 +184,8 @@ class Directory:
         self._undo.note(known.changed)
         known.mentions.append(place)
         self._undo.note(known.mentions.pop)
+        self._undo.note(partial(setattr, known, "last", known.last))
+        known.last = place.message, place.start, place.end
         if known.messages[-1:] != [place.message]:
             known.messages.append(place.message)
             self._undo.note(known.messages.pop)
@@ -210,11 +220,12 @@ class Directory:
             return self._last_of((TYPE_NOUNS[noun],))
         if not text.strip()[:1].isupper():
             return None
-        alike = [number for number in names.near(text, key) if _fits(known[number].type, kind)]
-        return self._latest(number for number in alike if _alike(text, key, known[number].names))
+        near = [number for number in names.near(text, key) if _fits(known[number].type, kind)]
+        near.sort(key=lambda number: known[number].last, reverse=True)
+        return next((number for number in near if _alike(text, key, known[number].names)), None)
 
     def _latest(self, numbers: Iterable[int]) -> int | None:
-        return max(numbers, key=lambda number: self._known[number].mentions[-1], default=None)
+        return max(numbers, key=lambda number: self._known[number].last, default=None)
 
     def _last_of(self, types: Iterable[str], other_than: int | None = None) -> int | None:
         """Of the entities of some types the one that was mentioned last."""

@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .choice import NOTHING, Candidates, Steps, choose, greedy, value
+from .candidates import NOTHING, Candidates
+from .choice import choose
 from .errors import ReetError
+from .greedy import Steps, greedy, value
+from .receipt import inside
 from .records import Span, Unit
+from .segmentation import span_array
 
 SPLITTABLE = ("message", "sentence", "clause")
 TOLERANCE = 0.02  # share of the budget that may stay unused where smaller units could fill it
@@ -49,15 +53,18 @@ def fit(
             floor=floor,
         )
     if candidates.costs.sum() <= 1.1 * limit + 8:
-        whole = _union([unit.span for unit in candidates.units], protected)
+        whole = _union([Span(*place) for place in candidates.table.places.tolist()], protected)
         if count(whole) <= limit:
             return whole
-    taken = _inside(candidates.units, protected)
-    wanted = choose(candidates, overheads, limit, floor, taken)
-    spans, used, levels = _shrink(candidates, wanted, taken, limit, protected, count)
+    taken = inside(candidates.table.places, span_array(protected))
+    steps = Steps.of(candidates)
+    wanted = choose(candidates, overheads, limit, floor, taken, steps)
+    spans, used, levels = _shrink(candidates, steps, wanted, taken, limit, protected, count)
     if marked and (levels != wanted).any():
-        spans, used, levels = _best_that_fit(candidates, taken, spans, used, levels, limit, overheads, protected, count)
-    spans, used, levels = _regain(candidates, levels, spans, used, limit, overheads, protected, count)
+        spans, used, levels = _best_that_fit(
+            candidates, steps, taken, spans, used, levels, limit, overheads, protected, count
+        )
+    spans, used, levels = _regain(candidates, steps, levels, spans, used, limit, overheads, protected, count)
     kept = levels > NOTHING
     for split in finer:
         if used >= (1 - TOLERANCE) * limit or kept.all():
@@ -66,21 +73,10 @@ def fit(
     return spans
 
 
-def _inside(units: Sequence[Unit], protected: Sequence[Span]) -> np.ndarray:
-    """Whether each unit is kept already by one of the ordered protected spans."""
-    taken = np.zeros(len(units), dtype=bool)
-    place = 0
-    for number, unit in enumerate(units):
-        while place < len(protected) and (protected[place].message, protected[place].end) < (unit.message, unit.end):
-            place += 1
-        taken[number] = place < len(protected) and protected[place].contains(unit.span)
-    return taken
-
-
 def _union(spans: Iterable[Span], protected: Sequence[Span]) -> list[Span]:
-    """Both in order; a protected span that shares characters with others becomes one with them."""
+    """Both in order, as each of them is; a protected span that shares characters with others becomes one with them."""
     if not protected:
-        return sorted(spans)
+        return list(spans)
     ordered = sorted(set(spans) | set(protected))
     merged: list[Span] = []
     for span in ordered:
@@ -93,6 +89,7 @@ def _union(spans: Iterable[Span], protected: Sequence[Span]) -> list[Span]:
 
 def _shrink(
     candidates: Candidates,
+    steps: Steps,
     levels: np.ndarray,
     taken: np.ndarray,
     limit: int,
@@ -105,19 +102,19 @@ def _shrink(
     used = count(spans)
     if used <= limit:
         return spans, used, levels
-    steps = Steps.of(candidates)
     fixed = steps.of_choices(taken)
-    order = np.argsort(steps.worths[::-1], axis=None, kind="stable")
-    levels_of, choices = np.divmod(order, len(steps.members))
-    queue = list(zip((candidates.levels - 1 - levels_of).tolist(), choices.tolist(), strict=True))
+    held = (np.arange(candidates.levels)[:, None] <= steps.of_choices(levels)) & ~fixed
+    levels_of, choices = np.nonzero(held[::-1])  # the last steps of a choice first
+    order = np.argsort(steps.worths[::-1][held[::-1]], kind="stable")
+    queue = list(zip((candidates.levels - 1 - levels_of[order]).tolist(), choices[order].tolist(), strict=True))
     place, least = 0, 1
     while used > limit and place < len(queue):
         excess, given, number = used - limit, 0, 0
         while place < len(queue) and (given < excess or number < least):
             level, choice = queue[place]
             place += 1
-            units = steps.members[choice]
-            if fixed[choice] or levels[units[0]] != level:
+            units = steps.units_of(choice)
+            if levels[units[0]] != level:
                 continue
             levels[units] = level - 1
             given += int(steps.costs[level, choice])
@@ -130,6 +127,7 @@ def _shrink(
 
 def _best_that_fit(
     candidates: Candidates,
+    steps: Steps,
     taken: np.ndarray,
     spans: list[Span],
     used: int,
@@ -143,7 +141,6 @@ def _best_that_fit(
 
     Each thing that is given back costs a marker, so that giving back the least first may leave none of the best.
     """
-    steps = Steps.of(candidates)
     first = np.where(taken, candidates.levels - 1, NOTHING)
     low, high = 0, limit
     found = (spans, used, levels)
@@ -163,6 +160,7 @@ def _best_that_fit(
 
 def _regain(
     candidates: Candidates,
+    steps: Steps,
     levels: np.ndarray,
     spans: list[Span],
     used: int,
@@ -175,7 +173,6 @@ def _regain(
     room = limit - used
     if room <= TOLERANCE * limit:
         return spans, used, levels
-    steps = Steps.of(candidates)
     while room > TOLERANCE * limit:
         more = greedy(steps, candidates, overheads, room, levels)
         if (more == levels).all():
@@ -201,10 +198,9 @@ def _fill(
 ) -> tuple[list[Span], int]:
     """Add smaller units of the best units that were left out, as many as the exact count allows."""
     room = limit - used
-    opens = candidates.opens
-    homes = {unit.message: opens[n][0] if opens else unit.message for n, unit in enumerate(candidates.units)}
+    homes = dict(zip(candidates.table.places[:, 0].tolist(), candidates.openings.first.tolist(), strict=True))
     opened = {homes.get(span.message, span.message) for span in spans}
-    splittable = np.array([unit.kind in SPLITTABLE for unit in candidates.units], dtype=bool)
+    splittable = candidates.table.are(SPLITTABLE)
     rest = np.flatnonzero(~kept & splittable)
     best = rest[np.argsort(-candidates.scores[rest], kind="stable")]
     reach = np.cumsum(candidates.costs[best])

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from .accounts import Accounts, reported
-from .budget import TokenCounter, costs_at
-from .choice import Forms
+from .budget import TokenCounter
+from .candidates import Forms, shown_forms
 from .conversation import Conversation, Message
 from .coverage import Mentioned
 from .frames import is_short_exchange
+from .growth import GrowingArray
 from .openings import Containers, prices
 from .records import EntityMention, Mention, Span, Unit
 from .rendering import calls_text, render_messages, render_text, whole
 from .segmentation import UNITS, span_array, units
 from .shortening import FORMS, is_prose, short_forms
+from .unit_table import UnitTable
 
 ADDRESSED = ("system", "developer", "assistant")  # roles of conversations in which what is demanded binds the reader
 CALL_FRAME = 8  # tokens of a message's tool calls beside their names and arguments
@@ -35,7 +37,8 @@ class Counts:
     counter: TokenCounter
     lines: list[int] = field(default_factory=list)
     overheads: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    starts: list[np.ndarray] = field(default_factory=list)  # first characters of each message's tokens
+    bases: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64))  # characters before each message
+    starts: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64))  # first characters of all tokens
     costs: dict[str, np.ndarray] = field(default_factory=dict)
     forms: dict[str, np.ndarray] = field(default_factory=dict)  # costs of the forms of each unit, (forms, units)
     frames: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))  # costs of containers' frames
@@ -52,9 +55,9 @@ class State:
     accounted: bool = False  # whether these are of the conversation as it is
     mentioned: Mentioned | None = None  # what is to be covered, once it was asked for
     mentions: list[Mention] = field(default_factory=list)
-    units: dict[str, list[Unit]] = field(default_factory=dict)
-    places: dict[str, np.ndarray] = field(default_factory=dict)  # (message, start, end) of each unit
+    units: dict[str, UnitTable] = field(default_factory=dict)
     slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
+    shows: dict[str, np.ndarray] = field(default_factory=dict)  # whether there is anything in each, (forms, units)
     containers: Containers = field(default_factory=Containers)
     counts: Counts | None = None
 
@@ -141,8 +144,11 @@ def forms_of(state: State, counts: Counts, unit: str) -> Forms:
     """The forms of all units of one kind, brought up to the last message."""
     found = state.units[unit]
     known = state.slices.setdefault(unit, [])
+    shows = state.shows.get(unit, np.zeros((len(FORMS), 0), dtype=bool))
     if len(known) < len(found):
-        known.extend(_slices(state, found[len(known) :]))
+        fresh = list(_slices(state, found[len(known) :]))
+        shows = state.shows[unit] = np.concatenate((shows, shown_forms(fresh, len(FORMS))), axis=1)
+        known.extend(fresh)
     costs = counts.forms.get(unit, np.zeros((len(FORMS), 0), dtype=np.int64))
     first = costs.shape[1]
     if first < len(found):
@@ -150,31 +156,44 @@ def forms_of(state: State, counts: Counts, unit: str) -> Forms:
         more = np.vstack((short, counts.costs[unit][first:]))
         costs = np.concatenate((costs, np.minimum.accumulate(more[::-1])[::-1]), axis=1)
         counts.forms[unit] = costs
-    return Forms(costs, known)
+    return Forms(costs, known, shows=shows)
 
 
-def measured(state: State, counts: Counts, unit: str) -> list[Unit]:
+def measured(state: State, counts: Counts, unit: str) -> UnitTable:
     """All units of one kind, their costs in `counts` brought up to the last message."""
-    found = state.units.setdefault(unit, [])
-    fresh = units(state.conversation, unit, found[-1].message + 1 if found else 0)
-    found.extend(fresh)
-    places = state.places.get(unit, np.zeros((0, 3), dtype=np.int64))
-    state.places[unit] = np.concatenate((places, span_array(fresh)))
+    found = state.units.setdefault(unit, UnitTable())
+    found.extend(units(state.conversation, unit, int(found.places[-1, 0]) + 1 if len(found) else 0))
     costs = counts.costs.get(unit, np.zeros(0, dtype=np.int64))
-    more = unit_costs(state.conversation, found[len(costs) :], counts)
-    counts.costs[unit] = np.concatenate((costs, more))
+    if len(costs) < len(found):
+        costs = np.concatenate((costs, unit_costs(state.conversation, found[len(costs) :], counts)))
+    counts.costs[unit] = costs
     return found
 
 
 def unit_costs(conversation: Conversation, found: Sequence[Unit | Span], counts: Counts) -> np.ndarray:
     """Estimated tokens of units in reading order, of shape `(units,)`; each message is tokenized once."""
-    grouped = [(number, [(u.start, u.end) for u in own]) for number, own in groupby(found, key=lambda u: u.message)]
     if counts.counter.starts is None:
+        grouped = [(n, [(u.start, u.end) for u in own]) for n, own in groupby(found, key=lambda u: u.message)]
         return counts.counter.costs([conversation.messages[n].text for n, _ in grouped], [own for _, own in grouped])
-    fresh = conversation.messages[len(counts.starts) :]
-    counts.starts.extend(np.asarray(own, dtype=np.int64) for own in counts.counter.starts([m.text for m in fresh]))
-    found_costs = [costs_at(counts.starts[number], own) for number, own in grouped]
-    return np.concatenate(found_costs) if found_costs else np.zeros(0, dtype=np.int64)
+    return place_costs(conversation, span_array(found), counts)
+
+
+def place_costs(conversation: Conversation, places: np.ndarray, counts: Counts) -> np.ndarray:
+    """The same for `(message, start, end)` of each unit, of shape `(units, 3)`, by a counter that says where tokens
+    begin."""
+    known = len(counts.bases)
+    fresh = conversation.messages[known:]
+    if fresh and counts.counter.starts is not None:
+        lengths = np.array([len(message.text) + 1 for message in fresh], dtype=np.int64)
+        first = int(counts.bases.rows[-1]) + len(conversation.messages[known - 1].text) + 1 if known else 0
+        bases = first + np.cumsum(lengths) - lengths
+        own = counts.counter.starts([message.text for message in fresh])
+        counts.bases.append(bases)
+        for base, starts in zip(bases.tolist(), own, strict=True):
+            counts.starts.append(np.asarray(starts, dtype=np.int64) + base)
+    borders = counts.bases.rows[places[:, 0], None] + places[:, 1:]
+    low, high = np.searchsorted(counts.starts.rows, borders).T
+    return np.maximum(high - low, 1)
 
 
 def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:

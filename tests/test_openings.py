@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from reet_hf import Session
 from reet_hf.budget import resolve_counter
-from reet_hf.choice import NOTHING, Candidates, choose
+from reet_hf.candidates import NOTHING, Candidates
+from reet_hf.choice import choose
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.openings import MARKER, Containers, openings, prices, weighed
 from reet_hf.records import Unit
@@ -147,7 +148,7 @@ def test_what_comes_along_costs_nothing_once_its_exchange_is_open():
 
 @pytest.mark.parametrize("levels", [1, 2])
 def test_no_step_is_lost_while_its_choice_waits(levels):
-    from reet_hf.choice import Forms
+    from reet_hf.candidates import Forms
 
     found = [Unit(0, 0, 10, "json"), Unit(1, 0, 4)]
     costs = np.array([[6, 4], [10, 4]])[-levels:]

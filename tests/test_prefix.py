@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import pipeline
 
 from reet_hf.budget import TokenCounter, resolve_counter
-from reet_hf.choice import Candidates
+from reet_hf.candidates import Candidates
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.errors import ReetError
 from reet_hf.frames import framed

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reet_hf.choice import NEIGHBOUR, NOTHING, PRIOR, WORTH, Candidates, Forms, Steps, backed, choose
+from reet_hf.candidates import NOTHING, WORTH, Candidates, Forms
+from reet_hf.choice import NEIGHBOUR, PRIOR, backed, choose
 from reet_hf.errors import ReetError
+from reet_hf.greedy import Steps
 from reet_hf.records import Span, Unit
 from reet_hf.selection import TOLERANCE, fit
 

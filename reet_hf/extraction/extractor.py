@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -48,13 +48,30 @@ def decode(logits: torch.Tensor, threshold: float = THRESHOLD) -> list[WordSpan]
         threshold: In (0, 1). A span counts by how far its chance is above it.
     """
     best, channels = logits.max(-1)
-    starts, widths = (best > math.log(threshold / (1.0 - threshold))).nonzero(as_tuple=True)
-    values = best[starts, widths].sigmoid().tolist()
-    kinds = channels[starts, widths].tolist()
-    spans = [(start, start + width + 1) for start, width in zip(starts.tolist(), widths.tolist(), strict=True)]
+    (found,) = _decoded(best.unsqueeze(0), threshold, lambda row, first, last: True)
+    return [replace(span, channel=int(channels[span.first, span.last - span.first])) for span in found]
+
+
+def _decoded(logits: torch.Tensor, threshold: float, allowed: Callable[[int, int, int], bool]) -> list[list[WordSpan]]:
+    """For each row what `decode` finds among the spans that are allowed, of channel 0.
+
+    Args:
+        logits: By row, first word and width, of shape `(rows, words, widths)`.
+        threshold: As for `decode`.
+        allowed: Whether a row may have a span, by its first and last word.
+    """
+    places = (logits > math.log(threshold / (1.0 - threshold))).nonzero(as_tuple=True)
+    values = logits[places].sigmoid().tolist()
+    rows: list[list[tuple[int, int, float]]] = [[] for _ in range(len(logits))]
+    for row, first, width, value in zip(*(place.tolist() for place in places), values, strict=True):
+        if allowed(row, first, first + width):
+            rows[row].append((first, first + width, value))
     return [
-        WordSpan(spans[n][0], spans[n][1] - 1, kinds[n], values[n])
-        for n in best_spans(spans, [value - threshold for value in values])
+        [
+            WordSpan(own[n][0], own[n][1], 0, own[n][2])
+            for n in best_spans([(a, b + 1) for a, b, _ in own], [value - threshold for _, _, value in own])
+        ]
+        for own in rows
     ]
 
 
@@ -174,10 +191,8 @@ class ReetExtractor:
         )
         known = self.model.extractor.read(inputs, words)
         logits = self.model.extractor.entities(known, mask).float().cpu()
-        found = [
-            self._entities(conversation, window, logits[place, : len(window)]) for place, window in enumerate(read)
-        ]
-        said = self._facts(known, words, read, [[span for _, span in own] for own in found])
+        found = self._entities(conversation, read, logits)
+        said = self._facts(known, words, read, found)
         results = []
         for window, own, linked in zip(read, found, said, strict=True):
             mentions = []
@@ -193,15 +208,19 @@ class ReetExtractor:
         return results
 
     def _facts(
-        self, known: torch.Tensor, words: Words, read: Sequence[_Window], found: Sequence[Sequence[WordSpan]]
+        self,
+        known: torch.Tensor,
+        words: Words,
+        read: Sequence[_Window],
+        found: Sequence[Sequence[tuple[str, WordSpan]]],
     ) -> list[list[tuple[int, WordSpan]]]:
         """Of each window the likely facts with the number of the mention they are said of, as links see it too."""
-        subjects = padded_rows([_ends(own) for own in found], -1).to(known.device)
+        subjects = padded_rows([_ends([span for _, span in own]) for own in found], -1).to(known.device)
         if not subjects.shape[1]:
             return [[] for _ in read]
         kinds = torch.full((len(read),), self.fact_kind, device=known.device)
-        logits = self.model.extractor.facts(known, words, subjects.clamp(min=0), kinds).float().cpu()
-        said = [_said(window, own, logits[place]) for place, (window, own) in enumerate(zip(read, found, strict=True))]
+        logits, places = self.model.extractor.own_facts(known, words, subjects.clamp(min=0), kinds)
+        said = _said(read, found, logits.float().cpu(), places[..., 0].tolist())
         facts = padded_rows([_ends([span for _, span in own]) for own in said], 0).to(known.device)
         links = self.model.extractor.links(known, words, subjects.clamp(min=0), facts).float()
         shares = links.masked_fill(subjects[:, None, :, 0] < 0, torch.finfo(links.dtype).min).softmax(-1).cpu()
@@ -211,21 +230,22 @@ class ReetExtractor:
         ]
 
     def _entities(
-        self, conversation: Conversation, window: _Window, logits: torch.Tensor
-    ) -> list[tuple[str, WordSpan]]:
-        """Mentions of each kind, those of one kind without overlap, no span as two kinds."""
-        found: dict[tuple[int, int], tuple[str, WordSpan]] = {}
-        logits = window.inside(logits)
+        self, conversation: Conversation, read: Sequence[_Window], logits: torch.Tensor
+    ) -> list[list[tuple[str, WordSpan]]]:
+        """Mentions of each window and kind, those of one kind without overlap, no span as two kinds."""
+        found: list[dict[tuple[int, int], tuple[str, WordSpan]]] = [{} for _ in read]
         for kind, own in self.channels.items():
-            anyone = any_channel(logits[..., own])
-            for span in decode(anyone, self.thresholds[kind]):
-                if kind == "named" and _names_nothing(window.read(conversation, span)[1]):
-                    continue
-                known = found.get((span.first, span.last))
-                if known is None or known[1].chance < span.chance:
-                    channel = own[int(logits[span.first, span.last - span.first, own].argmax())]
-                    found[span.first, span.last] = (kind, WordSpan(span.first, span.last, channel, span.chance))
-        return [found[place] for place in sorted(found)]
+            anyone = any_channel(logits[..., own]).squeeze(-1)
+            decoded = _decoded(anyone, self.thresholds[kind], lambda row, first, last: read[row].holds(first, last))
+            for place, spans in enumerate(decoded):
+                for span in spans:
+                    if kind == "named" and _names_nothing(read[place].read(conversation, span)[1]):
+                        continue
+                    known = found[place].get((span.first, span.last))
+                    if known is None or known[1].chance < span.chance:
+                        channel = own[int(logits[place, span.first, span.last - span.first, own].argmax())]
+                        found[place][span.first, span.last] = (kind, replace(span, channel=channel))
+        return [[spans[ends] for ends in sorted(spans)] for spans in found]
 
 
 def _names_nothing(text: str) -> bool:
@@ -256,20 +276,9 @@ class _Window:
         where = self.span(span.first, span.last)
         return where, conversation.messages[where.message].text[where.start : where.end]
 
-    def sentence(self, word: int) -> tuple[int, int]:
-        """The half-open words of the sentence that a word stands in."""
-        unit = self.words.units[word]
-        first, end = (int(np.searchsorted(self.words.units, unit, side)) for side in ("left", "right"))
-        return first, end
-
-    def inside(self, logits: torch.Tensor, first: int = 0) -> torch.Tensor:
-        """Logits `(words, widths, ...)` from word `first` on, the lowest number for what is no text of one message."""
-        count, widths = logits.shape[:2]
-        own = np.arange(first, first + count)
-        last = np.minimum(own[:, None] + np.arange(widths), len(self) - 1)
-        allowed = (self.segments[last] == self.segments[own, None]) & (self.starts[own] >= 0)[:, None]
-        mask = torch.from_numpy(~allowed).reshape(*allowed.shape, *(1,) * (logits.dim() - 2))
-        return logits.masked_fill(mask, torch.finfo(logits.dtype).min)
+    def holds(self, first: int, last: int) -> bool:
+        """Whether words `first` to `last` are text of one message."""
+        return last < len(self) and self.segments[first] == self.segments[last] and self.starts[first] >= 0
 
 
 def _ends(spans: Sequence[WordSpan]) -> np.ndarray:
@@ -277,15 +286,34 @@ def _ends(spans: Sequence[WordSpan]) -> np.ndarray:
     return np.array([(span.first, span.last) for span in spans], dtype=np.int64).reshape(-1, 2)
 
 
-def _said(window: _Window, subjects: Sequence[WordSpan], logits: torch.Tensor) -> list[tuple[int, WordSpan]]:
-    """The facts that are likely of each subject, which stand in its sentence, with its number."""
-    found: list[tuple[int, WordSpan]] = []
-    for number, subject in enumerate(subjects):
-        first, end = window.sentence(subject.first)
-        own = window.inside(logits[number, first:end], first).unsqueeze(-1)
-        for span in decode(own, FACT_THRESHOLD):
-            found.append((number, replace(span, first=span.first + first, last=span.last + first)))
-    return found
+def _said(
+    read: Sequence[_Window],
+    found: Sequence[Sequence[tuple[str, WordSpan]]],
+    logits: torch.Tensor,
+    begins: Sequence[Sequence[int]],
+) -> list[list[tuple[int, WordSpan]]]:
+    """Of each window the facts that are likely of each mention, which stand in its sentence, with its number.
+
+    Args:
+        read: The windows.
+        found: Their mentions.
+        logits: Of facts by window, mention, word of the mention's sentence and width.
+        begins: First word of the sentence of each mention of each window.
+    """
+    owners = [(place, number) for place, own in enumerate(found) for number in range(len(own))]
+    rows = torch.tensor([place * logits.shape[1] + number for place, number in owners], dtype=torch.long)
+
+    def allowed(row: int, first: int, last: int) -> bool:
+        place, number = owners[row]
+        return read[place].holds(begins[place][number] + first, begins[place][number] + last)
+
+    said: list[list[tuple[int, WordSpan]]] = [[] for _ in read]
+    for (place, number), spans in zip(
+        owners, _decoded(logits.flatten(0, 1)[rows], FACT_THRESHOLD, allowed), strict=True
+    ):
+        begin = begins[place][number]
+        said[place] += [(number, replace(s, first=s.first + begin, last=s.last + begin)) for s in spans]
+    return said
 
 
 def _statements(

@@ -96,12 +96,26 @@ class ExtractionHead(nn.Module):
         ends = [states.take_along_dim(place.unsqueeze(-1), 1) for place in (words.first, words.last)]
         seen = torch.cat(ends, -1) * math.sqrt(states.shape[-1])  # numbers around 1, as before they were scaled
         known = self.dropout(self.word_norm(self.word(seen) + self.shape(words.shapes)))
-        lengths = words.mask.sum(1).clamp(min=1).cpu()
-        packed = nn.utils.rnn.pack_padded_sequence(known, lengths, batch_first=True, enforce_sorted=False)
-        mixed, _ = nn.utils.rnn.pad_packed_sequence(
-            self.mixer(packed)[0], batch_first=True, total_length=known.shape[1]
+        return self.dropout(self.mixed_norm(known + self._mixed(known, words.mask.sum(1).clamp(min=1))))
+
+    def _mixed(self, known: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """What the LSTM makes of rows of words, zeros behind their ends, of the shape of `known`."""
+        if torch.is_grad_enabled():
+            packed = nn.utils.rnn.pack_padded_sequence(known, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            mixed, _ = self.mixer(packed)
+            return nn.utils.rnn.pad_packed_sequence(mixed, batch_first=True, total_length=known.shape[1])[0]
+        # each direction by itself over padded rows, the second from their ends on: a processor has a kernel for that,
+        # five times faster than the one for packed rows
+        places = torch.arange(known.shape[1], device=known.device).expand(known.shape[:2])
+        inside = places < lengths[:, None]
+        turned = torch.where(inside, lengths[:, None] - 1 - places, places).unsqueeze(-1)
+        start = known.new_zeros(1, len(known), self.mixer.hidden_size)
+        rows = (known, known.take_along_dim(turned, 1))
+        ahead, back = (
+            torch.lstm(row, (start, start), list(weights), True, 1, 0.0, False, False, True)[0]
+            for row, weights in zip(rows, self.mixer.all_weights, strict=True)
         )
-        return self.dropout(self.mixed_norm(known + mixed))
+        return torch.cat((ahead, back.take_along_dim(turned, 1)), -1) * inside.unsqueeze(-1)
 
     def entities(self, known: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Logits of spans by their first word and width, `(windows, words, entity_words, channels)`.
@@ -128,6 +142,21 @@ class ExtractionHead(nn.Module):
             subjects: First and last word of each, of shape `(windows, subjects, 2)`; padding may be anything in range.
             kinds: How facts are marked in each window, of shape `(windows,)`.
         """
+        logits, places = self.own_facts(known, words, subjects, kinds)
+        count, lowest = known.shape[1], torch.finfo(logits.dtype).min
+        everywhere = logits.new_full((*places.shape[:2], count + 1, self.fact_words), lowest)
+        target = places.unsqueeze(-1).expand_as(logits)
+        return everywhere.scatter(2, target, logits)[:, :, :count]
+
+    def own_facts(
+        self, known: torch.Tensor, words: Words, subjects: torch.Tensor, kinds: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same for the words of each subject's sentence alone, and which words these are.
+
+        Returns:
+            Logits of shape `(windows, subjects, longest, fact_words)`; places of the words in their windows, the number
+            of words for padding, of shape `(windows, subjects, longest)`.
+        """
         windows, count, _ = known.shape
         own = torch.cat([known.take_along_dim(subjects[..., side, None], 1) for side in (0, 1)], -1)
         as_start, as_end, scale = (self.subject(own) + self.fact_kind(kinds).unsqueeze(1)).chunk(3, -1)
@@ -146,9 +175,7 @@ class ExtractionHead(nn.Module):
         apart = before | (places > final).unsqueeze(-1)  # a fact is no part of its subject
         lowest = torch.finfo(logits.dtype).min
         logits = logits.masked_fill(~(real & inside.unsqueeze(-1) & apart), lowest)
-        everywhere = logits.new_full((*places.shape[:2], count + 1, self.fact_words), lowest)
-        target = places.masked_fill(~inside, count).unsqueeze(-1).expand_as(logits)
-        return everywhere.scatter(2, target, logits)[:, :, :count]
+        return logits, places.masked_fill(~inside, count)
 
     def _from_each(self, column: torch.Tensor) -> torch.Tensor:
         """What a column `(…, words)` says of each word and those after it, 0 behind: `(…, words, fact_words)`."""
