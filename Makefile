@@ -14,7 +14,7 @@ GENERATED := key_value prefix_suffix variable_tracking non_literal latest_value
 ALL := --regime all --budget all
 MEASURE = $(BIN)/accelerate launch --cpu --num_processes 2 eval/run.py --system $(SYSTEMS) --encoder $(ENCODER)
 
-.PHONY: help demo test check format train-toy results latency reproduce report clean
+.PHONY: help demo test check format train-toy results latency speed reproduce report clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,7 +22,7 @@ help: ## Show this list
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,mcp,server,telemetry,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,ray,mcp,server,telemetry,dev]'
 	@touch $@
 
 demo: $(STAMP) ## Set up and compress example conversations with the bundled weights
@@ -52,6 +52,10 @@ results: $(STAMP) ## Measure all offline systems on every task (DATA=folder of p
 latency: $(STAMP) ## Measure milliseconds of all offline systems, one process alone (DATA=folder of parquet files)
 	@test -n "$(DATA)" || { echo "Name the data: make latency DATA=folder-of-parquet-files"; exit 2; }
 	$(BIN)/python eval/run.py --system $(SYSTEMS) --encoder $(ENCODER) --task mtr --data $(DATA) --rows 2 --output eval/results/latency
+
+speed: $(STAMP) ## Measure turns, stages, cold starts and peers on 2 threads, alone (DATA=folder of parquet files), 20 minutes
+	@test -n "$(DATA)" || { echo "Name the data: make speed DATA=folder-of-parquet-files"; exit 2; }
+	$(BIN)/python -m eval.speed --data $(DATA)
 
 reproduce: $(STAMP) ## Measure the committed table of latest_value again (session, 20 %) and compare
 	$(MEASURE) --task latest_value --rows 4 --regime session --budget 20 --output reproduced

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from .encoders.backends import BACKENDS
 from .errors import ReetError
+from .many.command import add_many, check_form, compress_many
 from .serving.command import add_mcp, add_serve, serve, serve_mcp
 
 FORMATS = ("text", "json", "messages")
@@ -31,10 +33,11 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     compress = commands.add_parser(
         "compress",
-        help="compress a text or a conversation",
-        description="Compress a text file, or a JSON file with messages or a context, to a token budget.",
+        help="compress a text or a conversation, or a file of many",
+        description="Compress a text file, or a JSON file with messages or a context, to a token budget; or a file of "
+        "many records.",
     )
-    compress.add_argument("file", metavar="FILE", help="text or JSON; - reads standard input")
+    compress.add_argument("file", metavar="FILE", nargs="?", help="text or JSON; - reads standard input")
     compress.add_argument("--budget", type=budget, help="keep rate like 0.3 (the default), or tokens like 2000")
     compress.add_argument(
         "--threshold",
@@ -42,7 +45,9 @@ def parser() -> argparse.ArgumentParser:
         help="keep what is needed with at least this chance",
     )
     compress.add_argument("--query", help="what will be asked; without it what any question may need stays")
-    compress.add_argument("--format", choices=FORMATS, default="text", help="what is printed (default: text)")
+    compress.add_argument(
+        "--format", choices=FORMATS, help="what is printed (default: text), or written (default: json, all of it)"
+    )
     compress.add_argument(
         "--strategy", default="extractive", help="extractive (the default), or facts: lines of what is said of whom"
     )
@@ -64,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
     compress.add_argument("--markers", action="store_true", help="show what was left out, with ids and tokens")
     compress.add_argument("--tools", metavar="FILE", help="JSON list of tool definitions that the budget must hold too")
     compress.add_argument("--tokenizer", help="counts the budget: tokenizer id or folder, or a tiktoken encoding")
-    compress.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
+    add_model(compress)
+    add_many(compress)
     compress.set_defaults(run=run_compress)
     extract = commands.add_parser(
         "extract",
@@ -74,11 +80,28 @@ def parser() -> argparse.ArgumentParser:
     extract.add_argument("file", metavar="FILE", help="text or JSON; - reads standard input")
     extract.add_argument("--query", help="what will be asked; only facts that may answer it are printed")
     extract.add_argument("--format", choices=EXTRACTED, default="json", help="what is printed (default: json)")
-    extract.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
+    add_model(extract)
     extract.set_defaults(run=run_extract)
-    add_serve(commands).set_defaults(run=run_serve)
-    add_mcp(commands).set_defaults(run=run_mcp)
+    for command, run in ((add_serve(commands), run_serve), (add_mcp(commands), run_mcp)):
+        add_model(command)
+        command.set_defaults(run=run)
+    export = commands.add_parser(
+        "export",
+        help="write the encoder for another runtime",
+        description="Write the encoder of a checkpoint for another runtime, beside its weights or to another folder.",
+    )
+    export.add_argument("folder", metavar="FOLDER", help="a checkpoint")
+    export.add_argument("--backend", required=True, choices=list(BACKENDS)[1:], help="what is to run it")
+    export.add_argument("--output", metavar="FOLDER", help="where it is written (default: into the checkpoint)")
+    export.set_defaults(run=run_export)
     return root
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    """Add which model is used, and what computes its encoder."""
+    command.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
+    command.add_argument("--backend", default="torch", help=f"{', '.join(BACKENDS)}: what computes the encoder")
+    command.add_argument("--precision", default="auto", help="what it is computed in (default: the fastest there is)")
 
 
 def read_input(name: str, query: str | None) -> Any:
@@ -125,8 +148,13 @@ def protection(rules: Sequence[str]) -> list[str | int]:
     return [int(rule) if rule.lstrip("-").isdigit() else rule for rule in rules]
 
 
-def load_pipeline(task: str, named: str | None, **options: Any) -> Any:
+def load_pipeline(task: str, arguments: argparse.Namespace, **options: Any) -> Any:
     """A pipeline of the model that was named, or of the bundled one.
+
+    Args:
+        task: Of the pipeline.
+        arguments: Of the command line, see `add_model`.
+        **options: What else `transformers.pipeline` takes.
 
     Raises:
         ReetError: If it cannot be loaded.
@@ -138,10 +166,10 @@ def load_pipeline(task: str, named: str | None, **options: Any) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    model = named or bundled_model()
+    model = arguments.model or bundled_model()
     try:
         load: Any = transformers.pipeline  # its overloads know the library's own tasks only
-        return load(task, model=model, **options)
+        return load(task, model=model, backend=arguments.backend, precision=arguments.precision, **options)
     except OSError as error:
         raise ReetError(
             f"--model must be a checkpoint id or folder, but {model!r} cannot be loaded: {error}"
@@ -151,44 +179,82 @@ def load_pipeline(task: str, named: str | None, **options: Any) -> Any:
 def run_extract(arguments: argparse.Namespace) -> None:
     """Extract from one file and print what was found."""
     inputs = read_input(arguments.file, arguments.query)
-    out = load_pipeline("reet-extraction", arguments.model)(inputs, output_format=arguments.format)
+    out = load_pipeline("reet-extraction", arguments)(inputs, output_format=arguments.format)
     print(out if isinstance(out, str) else json.dumps(out, ensure_ascii=False, indent=2))
 
 
 def run_serve(arguments: argparse.Namespace) -> None:
     """Serve HTTP until told to end."""
-    serve(arguments, os.environ, lambda: load_pipeline("reet-compression", arguments.model))
+    serve(arguments, os.environ, lambda: load_pipeline("reet-compression", arguments))
 
 
 def run_mcp(arguments: argparse.Namespace) -> None:
     """Serve the Model Context Protocol until told to end."""
-    serve_mcp(arguments, lambda: load_pipeline("reet-compression", arguments.model))
+    serve_mcp(arguments, lambda: load_pipeline("reet-compression", arguments))
+
+
+def run_export(arguments: argparse.Namespace) -> None:
+    """Export an encoder and print the files that were written."""
+    from .encoders.backends import export
+
+    for path in export(arguments.folder, arguments.backend, arguments.output):
+        print(path)
+
+
+def options_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of a compression that a command line names.
+
+    Raises:
+        ReetError: If the tool definitions cannot be read.
+    """
+    return {
+        "budget": arguments.budget,
+        "threshold": arguments.threshold,
+        "unit": arguments.unit,
+        "strategy": arguments.strategy,
+        "tokenizer": arguments.tokenizer,
+        "protect": protection(arguments.protect),
+        "keep_recent": arguments.keep_recent,
+        "keep_system": arguments.keep_system,
+        "keep_tags": arguments.keep_tags,
+        "markers": arguments.markers,
+        "tools": read_tools(arguments.tools),
+    }
 
 
 def run_compress(arguments: argparse.Namespace) -> None:
-    """Compress one file and print the result."""
+    """Compress one file and print the result, or the records of a file into another one."""
+    if check_form(arguments):
+        run_many(arguments)
+        return
     inputs = read_input(arguments.file, arguments.query)
-    compress = load_pipeline("reet-compression", arguments.model, progress=sys.stderr.isatty())
-    out = compress(
-        inputs,
-        budget=arguments.budget,
-        threshold=arguments.threshold,
-        unit=arguments.unit,
-        strategy=arguments.strategy,
-        tokenizer=arguments.tokenizer,
-        protect=protection(arguments.protect),
-        keep_recent=arguments.keep_recent,
-        keep_system=arguments.keep_system,
-        keep_tags=arguments.keep_tags,
-        markers=arguments.markers,
-        tools=read_tools(arguments.tools),
-    )
-    if arguments.format == "text":
+    compress = load_pipeline("reet-compression", arguments, progress=sys.stderr.isatty())
+    out = compress(inputs, **options_of(arguments))
+    if arguments.format in ("text", None):
         print(out["text"])
     else:
         print(json.dumps(out if arguments.format == "json" else out["messages"], ensure_ascii=False, indent=2))
     counts = out["tokens"]
     print(f"{counts['original']} -> {counts['compressed']} tokens (budget {counts['budget']})", file=sys.stderr)
+
+
+def run_many(arguments: argparse.Namespace) -> None:
+    """Compress the records of a file, in as many CPU processes as `accelerate launch` was asked for."""
+    if "ACCELERATE_USE_CPU" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+        from .training.launch import start_cpu_processes
+
+        try:
+            if start_cpu_processes(["-m", "reet_hf.cli", *sys.argv[1:]], os.environ):
+                return
+        except ChildFailedError as failed:  # which has said why
+            sys.exit(max(failed.get_first_failure()[1].exitcode, 1))
+
+    def load(**options: Any) -> Any:
+        return load_pipeline("reet-compression", arguments, **options)
+
+    compress_many(arguments, options_of(arguments), os.environ, load)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

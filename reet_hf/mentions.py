@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import regex
 
 from .conversation import Conversation
 from .records import Mention
-from .segmentation import sentences
+from .segmentation import CACHED_CHARACTERS, CACHED_TEXTS, sentences
 
 _MONTH = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec)(?:[a-z]{0,6})\.?"
 _DAY = r"(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)days?\b|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?=[.,] ?\d))"
@@ -78,15 +80,21 @@ COMPANY = 20  # messages back to which another named user makes a conversation o
 _INSTRUCTING = ("system", "developer", "user")
 
 
-def typed_spans(text: str) -> list[tuple[str, int, int]]:
+def typed_spans(text: str) -> tuple[tuple[str, int, int], ...]:
     """Type and characters of the names, numbers, dates, identifiers and addresses of a text, in order, no overlap."""
+    find = _typed_spans if len(text) <= CACHED_CHARACTERS else _typed_spans.__wrapped__
+    return find(text)
+
+
+@lru_cache(maxsize=CACHED_TEXTS)
+def _typed_spans(text: str) -> tuple[tuple[str, int, int], ...]:
     found = []
     for match in _MENTION.finditer(text):
         kind = match.lastgroup or ""
         if kind == "NAME" and " " not in match.group() and not _is_name(text, match):
             continue
         found.append((kind, match.start(), match.end()))
-    return found
+    return tuple(found)
 
 
 def _is_name(text: str, match: regex.Match) -> bool:

@@ -7,6 +7,7 @@ borders are those of Unicode Annex 29 as the `regex` package implements them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -28,6 +29,8 @@ from .traces import trace_spans
 
 UNITS = ("word", "clause", "sentence", "message")
 SHORT_RESULT = 240  # characters; a shorter tool result is kept whole or not at all
+CACHED_TEXTS = 512  # of which what was found is kept, as one turn looks at a text several times
+CACHED_CHARACTERS = 10_000  # of a text that is
 MAX_SENTENCE = 1500  # characters; beyond it a "sentence" is a list or a transcript without punctuation
 
 _SCRIPT_LANGUAGE = (
@@ -228,6 +231,12 @@ def sentences(text: str) -> list[Offsets]:
     A line break ends a sentence, except in hard-wrapped prose (lines of 40 to 100 characters of which at least one
     continues in lower case). Sentences over 1,500 characters are cut at clauses, then at words.
     """
+    find = _sentences if len(text) <= CACHED_CHARACTERS else _sentences.__wrapped__
+    return list(find(text))
+
+
+@lru_cache(maxsize=CACHED_TEXTS)
+def _sentences(text: str) -> tuple[Offsets, ...]:
     found: list[Offsets] = []
     for start, end in _paragraphs(text):
         flat = _BREAK.sub(" ", text[start:end])
@@ -243,7 +252,7 @@ def sentences(text: str) -> list[Offsets]:
         if last < len(flat):
             found.append((start + last, end))
     trimmed = (trim(text, start, end) for start, end in found)
-    return [part for start, end in trimmed if end > start for part in _bounded(text, start, end)]
+    return tuple(part for start, end in trimmed if end > start for part in _bounded(text, start, end))
 
 
 def _paragraphs(text: str) -> Iterator[Offsets]:

@@ -398,10 +398,11 @@ class Session:
 
     def _write_states(self, folder: Path) -> bool:
         """Cache the states in `folder`; `False` if there are none, or none that could be told from others."""
-        arrays = getattr(getattr(self._state, "scored", None), "arrays", None)
-        if not self._conversation.messages or arrays is None or not self._revision:
+        make = getattr(getattr(self._state, "scored", None), "arrays", None)
+        arrays = make() if make is not None and self._conversation.messages and self._revision else None
+        if arrays is None:
             return False
-        journal.write_states(folder, arrays(), self._raw(), self._revision)
+        journal.write_states(folder, arrays, self._raw(), self._revision)
         return True
 
     def _records(self, messages: list[Any]) -> Iterator[Record]:

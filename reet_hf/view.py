@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .budget import TokenCounter, tool_tokens
@@ -31,6 +31,7 @@ class View:
     tools: Sequence[Mapping[str, Any]] = ()
     marked: bool = False
     prompt: bool = False
+    _counted: dict[tuple[tuple[Span, ...], bool], int] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def counter(self) -> TokenCounter:
@@ -57,7 +58,13 @@ class View:
         return self.shown_tokens(whole, self.markers(whole))
 
     def shown_tokens(self, spans: Sequence[Span], markers: Markers) -> int:
-        """Exact tokens of framed spans with markers, tool definitions included."""
+        """Exact tokens of framed spans with markers, tool definitions included; counted once for the same spans."""
+        shown = (tuple(spans), markers is NO_MARKERS)
+        if shown not in self._counted:
+            self._counted[shown] = self._count(spans, markers)
+        return self._counted[shown]
+
+    def _count(self, spans: Sequence[Span], markers: Markers) -> int:
         conversation, counter = self.state.conversation, self.counter
         if counter.chat is not None and conversation.form == "messages":
             return counter.chat(render_messages(conversation, spans, markers), self.tools)

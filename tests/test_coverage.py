@@ -52,7 +52,11 @@ def test_each_entity_is_left_to_the_unit_that_is_needed_most(made):
 
 def test_an_entity_weighs_more_with_every_message_that_refers_to_it():
     said = [
-        [Mention("Rome", "NAME", 0, 0, 4), Mention("rome", "NAME", 0, 9, 13), Mention("never", "CONSTRAINT", 0, 20, 25)],
+        [
+            Mention("Rome", "NAME", 0, 0, 4),
+            Mention("rome", "NAME", 0, 9, 13),
+            Mention("never", "CONSTRAINT", 0, 20, 25),
+        ],
         [Mention("Oslo", "NAME", 1, 0, 4)],
         [Mention("Rome", "NAME", 2, 0, 4)],
         [],

@@ -68,7 +68,7 @@ def test_another_query_gives_other_scores_and_nothing_but_the_prior_is_cached(mo
     conversation = Conversation(parse_messages(city_rows(1)[0]["messages"]))
     scorer = ReetScorer(model, tokenizer)
     state = scorer.encode(conversation)
-    assert state.states.values.rows.shape[1] == 0 and len(state.prior.rows)
+    assert state.states.held.values.shape[1] == 0 and len(state.prior.rows)
     one, other = (scorer.score(state, query).importance for query in ("the visa", "the order"))
     assert not np.allclose(one, other)
     assert scorer.score(state).chances is not None

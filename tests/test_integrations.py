@@ -32,6 +32,7 @@ TEXTS = [
 QUERY = "When does the visa of Ann Lee expire?"
 LIBRARIES = ("langchain", "langchain_core", "langgraph", "llama_index", "litellm", "smolagents", "tiktoken", "datasets")
 SERVERS = ("fastapi", "mcp", "opentelemetry", "prometheus_client", "starlette", "uvicorn")
+RUNTIMES = ("onnx", "onnxruntime", "onnxscript", "openvino")
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def compressor(bundled):
 
 
 def test_importing_the_package_imports_none_of_the_libraries():
-    code = f"import reet_hf, reet_hf.cli, sys; print([n for n in {LIBRARIES + SERVERS} if n in sys.modules])"
+    code = f"import reet_hf, reet_hf.cli, sys; print([n for n in {LIBRARIES + SERVERS + RUNTIMES} if n in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert told.stdout.strip() == "[]"
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reet_hf import ReetForCompression
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.encoders.packed import PackedEncoder
+from reet_hf.errors import ReetError
 from reet_hf.metrics import answer_survival, evidence_recall
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
@@ -88,7 +89,7 @@ def test_growing_by_message_gives_the_states_of_one_pass(tiny_model, tokenizer):
     grown = None
     for count in range(1, len(messages) + 1):
         grown = scorer.encode(Conversation(messages[:count]), grown)
-    assert torch.equal(whole.states.values.rows, grown.states.values.rows)
+    assert torch.equal(whole.states.held.values, grown.states.held.values)
     history = (Turn("the order?", "abc"),)
     assert np.allclose(
         scorer.score(whole, "visa?", history).importance, scorer.score(grown, "visa?", history).importance, atol=1e-4
@@ -133,7 +134,7 @@ def test_states_are_kept_in_eight_bits_and_read_close_to_what_they_were():
     rows = StateRows(384, torch.float32, device)
     rows.write(0, given[:12])
     rows.write(10, given[10:])
-    assert rows.values.rows.dtype == torch.int8 and rows.read(slice(0, 20)).dtype == torch.float32
+    assert rows.held.values.dtype == torch.int8 and rows.read(slice(0, 20)).dtype == torch.float32
     alike = torch.nn.functional.cosine_similarity(rows.read(slice(0, 20)), given, dim=-1)
     assert alike[given.any(-1)].min() > 0.9998 and not rows.read(slice(3, 4)).any()
     assert torch.allclose(rows.read(slice(0, 20)).norm(dim=-1), given.norm(dim=-1), rtol=2e-3, atol=1e-6)
@@ -152,7 +153,7 @@ def test_a_cache_that_grew_was_saved_and_loaded_is_the_same(tiny_model, tokenize
     for state in (grown, loaded):
         for name, rows in whole.arrays().items():
             assert np.array_equal(state.arrays()[name], rows), name
-        assert torch.equal(state.unit_states.values.rows, whole.unit_states.values.rows)
+        assert torch.equal(state.unit_states.held.values, whole.unit_states.held.values)
         assert np.array_equal(state.unit_starts.rows, whole.unit_starts.rows)
         rare = whole.vocabulary.rarity()[whole.vocabulary.places.rows]
         assert np.array_equal(state.vocabulary.rarity()[state.vocabulary.places.rows], rare)
@@ -174,19 +175,43 @@ def test_a_long_conversation_is_read_coarse_to_fine(tiny_model, tokenizer, monke
     everything_logits = torch.zeros(len(state.tokens), 1)
     scorer.score(state, query)
     monkeypatch.undo()
-    read, turn, queries = context[0]
+    look, turn, queries = context[0]
 
-    def read_units(units):
-        states = state.unit_states.read(units)
-        return head.view(states, states[:, 0])
+    def look_at_units(units, targets):
+        taken = state.unit_states.take(units)
+        return head.look(taken.values.float(), taken.scales, taken.norms, targets)
 
     with torch.inference_mode():
-        full = head.importance(read, turn, queries)[:, 0]
-        same = head.coarse_to_fine(read, read_units, turn, queries, len(state.tokens))[:, 0]
-        some = head.coarse_to_fine(read, read_units, turn, queries, len(state.tokens) // 2)[:, 0]
+        full = head.importance(look, turn, queries)[:, 0]
+        same = head.coarse_to_fine(look, look_at_units, turn, queries, len(state.tokens))[:, 0]
+        some = head.coarse_to_fine(look, look_at_units, turn, queries, len(state.tokens) // 2)[:, 0]
     assert torch.allclose(full, same, atol=1e-5)
     assert 0 < (some - full).abs().gt(1e-4).float().mean() < 0.75
     assert everything.importance.shape == full.numpy()[state.table.starts >= 0].shape
+
+
+def test_states_beyond_a_bound_are_given_up_and_read_again(tiny_model, tokenizer, monkeypatch):
+    monkeypatch.setattr("reet_hf.scoring.scorer.LEAST_STATE_TOKENS", 1)
+    monkeypatch.setattr("reet_hf.scoring.scorer.REFINED_TOKENS", 40)
+    messages = parse_messages(MESSAGES * 6)
+    whole, bounded = ReetScorer(tiny_model, tokenizer), ReetScorer(tiny_model, tokenizer, state_tokens=200)
+    full = kept = None
+    for count in range(3, len(messages) + 1, 3):
+        conversation = Conversation(messages[:count])
+        full, kept = whole.encode(conversation, full), bounded.encode(conversation, kept)
+        for query in ("when does the visa expires?", "order abc", None):
+            assert np.array_equal(bounded.score(kept, query).importance, whole.score(full, query).importance)
+    open_tokens = len(kept.tokens) - kept.closed
+    assert len(kept.tokens) > 500 and len(kept.states) == len(kept.tokens)
+    assert len(kept.states.held.scales) <= 200 + open_tokens
+    assert torch.equal(kept.states.read(slice(None)), full.states.read(slice(None)))
+    assert kept.arrays() is None and full.arrays() is not None
+
+
+@pytest.mark.parametrize("bound", [0, 100, "many", True])
+def test_a_bound_that_is_too_low_is_refused(tiny_model, tokenizer, bound):
+    with pytest.raises(ReetError, match="`state_tokens` must be at least 16384"):
+        ReetScorer(tiny_model, tokenizer, state_tokens=bound)
 
 
 def test_reading_that_fails_leaves_what_was_read(tiny_model, tokenizer, monkeypatch):
@@ -210,7 +235,7 @@ def test_reading_that_fails_leaves_what_was_read(tiny_model, tokenizer, monkeypa
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True)) and len(state.table) == len(after[0])
     monkeypatch.undo()
     grown, whole = scorer.encode(Conversation(messages), state), scorer.encode(Conversation(messages))
-    assert torch.equal(grown.states.values.rows, whole.states.values.rows)
+    assert torch.equal(grown.states.held.values, whole.states.held.values)
 
 
 def test_pooling_is_the_mean_of_overlapping_tokens():

@@ -67,8 +67,8 @@ class PackedEncoder:
 def _resolved(model: ReetModel, precision: str) -> torch.dtype:
     if precision != "auto" and precision not in PRECISIONS:
         raise ReetError(
-            f"`precision` must be auto, {', '.join(PRECISIONS)} for the torch backend, got {precision!r}; int8 needs "
-            "backend='onnx' or 'openvino'."
+            f"`precision` must be auto, {', '.join(PRECISIONS)} for the torch backend, got {precision!r}; auto is the "
+            "fastest that the processor computes natively."
         )
     if precision != "auto":
         return PRECISIONS[precision]

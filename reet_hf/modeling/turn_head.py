@@ -17,6 +17,9 @@ UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length
 REFERENCE_WEIGHT = 0.2
 BLOCK_TOKENS = 8192
 
+Rows = slice | torch.Tensor
+Look = Callable[[Rows, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # see `TokenIndex.look`
+
 
 @dataclass
 class TokenIndex:
@@ -32,9 +35,9 @@ class TokenIndex:
     keys: torch.Tensor
     prior: torch.Tensor
 
-    def read(self, rows: slice | torch.Tensor) -> TokenIndex:
-        """Of some of the tokens."""
-        return TokenIndex(self.states[rows], self.keys[rows], self.prior[rows])
+    def look(self, rows: Rows, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cosines of some of the tokens with directions `(targets, width)`, `(tokens, targets)`, and their keys."""
+        return self.states[rows] @ targets.T, self.keys[rows]
 
 
 @dataclass
@@ -86,10 +89,6 @@ class TurnContext:
     lengths: torch.Tensor | None = None
     queries: Queries | None = None
     together: Sequence[torch.Tensor] = ()
-
-
-Rows = slice | torch.Tensor
-Reader = Callable[[Rows], TokenIndex]
 
 
 @dataclass
@@ -197,31 +196,43 @@ class TurnHead(PriorHead):
 
     def index(self, token_states: torch.Tensor) -> TokenIndex:
         """The query-independent part, computed once a token."""
-        return self.view(token_states, self.blind(token_states))
+        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), self.blind(token_states))
 
-    def view(self, token_states: torch.Tensor, blind: torch.Tensor) -> TokenIndex:
-        """The same where what `blind` says is known."""
-        return TokenIndex(functional.normalize(token_states, dim=-1), self.key(token_states), blind)
+    def look(
+        self, values: torch.Tensor, scales: torch.Tensor, norms: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `TokenIndex.look` returns, of states that are kept as whole numbers, in one product.
+
+        Args:
+            values: States before they are scaled, of shape `(tokens, width)`.
+            scales: What makes states of them, of shape `(tokens,)`.
+            norms: Their Euclidean length before that, of the same shape.
+            targets: Directions, of shape `(targets, width)`.
+        """
+        both = torch.cat((targets, self.key.weight)).to(values.dtype)
+        cosine, keys = (values @ both.T).to(targets.dtype).split((len(targets), len(self.key.weight)), -1)
+        lengths = norms.to(targets.dtype).clamp(min=1e-6).unsqueeze(-1)
+        return cosine / lengths, torch.addcmul(self.key.bias, keys, scales.to(targets.dtype).unsqueeze(-1))
 
     def forward(self, index: TokenIndex, context: TurnContext) -> TurnScores:
         """Scores of one conversation; without queries importance has no columns."""
         prior = self.prior(index.prior, context)
         if context.queries is None:
             return TurnScores(prior, prior.new_zeros(len(prior), 0))
-        return TurnScores(prior, self.importance(index.read, context, context.queries))
+        return TurnScores(prior, self.importance(index.look, context, context.queries))
 
-    def importance(self, read: Reader, context: TurnContext, queries: Queries) -> torch.Tensor:
+    def importance(self, look: Look, context: TurnContext, queries: Queries) -> torch.Tensor:
         """Logits of all tokens, of shape `(tokens, queries)`.
 
         Args:
-            read: Gives the index of some of the tokens.
+            look: Compares some of the tokens with directions.
             context: Of the turn.
             queries: What is asked.
         """
         asked, dtype = self._ask(context, queries), queries.states.dtype
         mentions, rarity = (column.to(dtype) for column in (context.mentions, context.rarity))
         lengths = _lengths(context)
-        found = self._sentences(asked, queries.mask, lengths, read, context.words, rarity, mentions)
+        found = self._sentences(asked, queries.mask, lengths, look, context.words, rarity, mentions)
         places = torch.repeat_interleave(lengths)
         coverage = self._coverage(asked, context.words, rarity, places, len(lengths))
         features = _unit_features(found, coverage, lengths, queries.mask)
@@ -230,7 +241,7 @@ class TurnHead(PriorHead):
         return found.logits + self._unit_logits(inner, around, features)[places]
 
     def coarse_to_fine(
-        self, read: Reader, read_units: Reader, context: TurnContext, queries: Queries, room: int
+        self, look: Look, look_at_units: Look, context: TurnContext, queries: Queries, room: int
     ) -> torch.Tensor:
         """Logits of all tokens, of shape `(tokens, queries)`, of which only `room` are looked at one by one.
 
@@ -238,8 +249,8 @@ class TurnHead(PriorHead):
         token by token; the tokens of the others have the logits of their sentence.
 
         Args:
-            read: Gives the index of some of the tokens.
-            read_units: Gives the index of the means of some of the sentences.
+            look: Compares some of the tokens with directions.
+            look_at_units: Compares the means of some of the sentences with directions.
             context: Of the turn.
             queries: What is asked.
             room: Tokens that are read.
@@ -252,7 +263,7 @@ class TurnHead(PriorHead):
         named = _any_token(asked.references, context.words, places, len(lengths))
         whole = replace(asked, matched=matched, references=named)
         means = [_means(column, lengths) for column in (rarity, mentions)]
-        coarse = self._sentences(whole, mask, torch.ones_like(lengths), read_units, units, *means)
+        coarse = self._sentences(whole, mask, torch.ones_like(lengths), look_at_units, units, *means)
         coverage = self._coverage(asked, context.words, rarity, places, len(lengths))
         features = _unit_features(coarse, coverage, lengths, mask)
         inner = self._inner(coarse.hidden, features)
@@ -265,7 +276,7 @@ class TurnHead(PriorHead):
         chosen[best] = True
         rows = chosen[places].nonzero().squeeze(-1)
         columns = (context.words[rows], rarity[rows], mentions[rows])
-        fine = self._sentences(asked, mask, lengths[best], lambda part: read(rows[part]), *columns)
+        fine = self._sentences(asked, mask, lengths[best], lambda part, targets: look(rows[part], targets), *columns)
         inner[best] = self._inner(fine.hidden, own := _unit_features(fine, coverage[best], lengths[best], mask))
         exact = self._unit_logits(inner[best], self._around(inner, best), own)
         found = logits[places]
@@ -277,7 +288,7 @@ class TurnHead(PriorHead):
         asked: Asked,
         mask: torch.Tensor,
         lengths: torch.Tensor,
-        read: Reader,
+        look: Look,
         words: torch.Tensor,
         rarity: torch.Tensor,
         mentions: torch.Tensor,
@@ -285,9 +296,9 @@ class TurnHead(PriorHead):
         """What tokens say of themselves and of their sentences, in blocks that stay in the processor's cache."""
         parts = []
         for units, tokens in _blocks(lengths):
-            index = read(tokens)
+            seen = look(tokens, asked.targets)
             columns = (column[tokens] for column in (words, rarity, mentions))
-            parts.append(self._tokens(asked, mask, lengths[units], index.states, index.keys, *columns))
+            parts.append(self._tokens(asked, mask, lengths[units], *seen, *columns))
         return parts[0] if len(parts) == 1 else SentenceViews.joined(parts)
 
     def _coverage(
@@ -313,14 +324,14 @@ class TurnHead(PriorHead):
         asked: Asked,
         mask: torch.Tensor,
         lengths: torch.Tensor,
-        states: torch.Tensor,
+        cosines: torch.Tensor,
         keys: torch.Tensor,
         words: torch.Tensor,
         rarity: torch.Tensor,
         mentions: torch.Tensor,
     ) -> SentenceViews:
         """The tokens' part of the logits, and what their sentences of `lengths` tokens see of them."""
-        cosine, centre_cosine = (states @ asked.targets.T).split((mask.numel(), len(mask)), -1)
+        cosine, centre_cosine = cosines.split((mask.numel(), len(mask)), -1)
         cosine = cosine.unflatten(1, mask.shape)
         best = (cosine if mask.all() else cosine.masked_fill(~mask, -1.0)).amax(-1)
         matched = asked.matched[words]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import torch
 from transformers import Pipeline
 
 from ..compressor import Compressor
 from ..conversation import Request, is_batch, parse_request
+from ..encoders.backends import check_choice, make_encoder
 from ..extraction.extractor import ReetExtractor
+from ..modeling.modeling_reet import ReetModel
 from ..scoring.scorer import ReetScorer
 
 
 class ConversationPipeline(Pipeline):
     """A pipeline over texts and conversations.
+
+    Args:
+        *args, **kwargs: Those of `transformers.Pipeline`.
+        progress: Whether to show a progress bar while more than a few windows are encoded.
+        backend: What computes the encoder: `"torch"`, `"onnx"` or `"openvino"`, see `encoders.backends.make_encoder`.
+        precision: What it is computed in, one of the backend's or `"auto"`.
+        exports: Folder in which exports of the encoder for other runtimes are kept; default: the assets cache of
+            `huggingface_hub`.
+        state_tokens: Tokens of a conversation whose states are kept at the most, see `ReetScorer`.
 
     Attributes:
         task_name: What errors call it.
@@ -25,13 +37,25 @@ class ConversationPipeline(Pipeline):
     task_name: str
     options: tuple[str, ...]
 
-    def __init__(self, *args: Any, progress: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        progress: bool = False,
+        backend: str = "torch",
+        precision: str = "auto",
+        exports: str | Path | None = None,
+        state_tokens: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_choice(backend, precision)
         super().__init__(*args, **kwargs)
         if self.model.dtype in (torch.float16, torch.bfloat16) and self.model.device.type == "cpu":
             self.model.float()  # weights travel in half precision, which CPUs compute slowly
         self.model.eval()
         extractor = ReetExtractor(self.model, self.tokenizer) if self.model.config.extraction else None
-        self.compressor = Compressor(ReetScorer(self.model, self.tokenizer, progress), self.tokenizer, extractor)
+        encoder = make_encoder(backend, cast(ReetModel, self.model.reet), precision, self.model.name_or_path, exports)
+        scorer = ReetScorer(self.model, self.tokenizer, progress, encoder, state_tokens)
+        self.compressor = Compressor(scorer, self.tokenizer, extractor)
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         if unknown := sorted(set(options) - set(self.options)):

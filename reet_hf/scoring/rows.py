@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 Rows = slice | torch.Tensor
@@ -52,15 +54,51 @@ class GrowingTensor:
         self._held.clear()
         self._rows = count
 
+    def replace(self, rows: torch.Tensor) -> None:
+        """Have these rows and no room for more."""
+        self._data, self._rows = rows, len(rows)
+
     @property
     def rows(self) -> torch.Tensor:
         """All rows, as a view."""
         return self._data[: self._rows]
 
 
+class Quantized(NamedTuple):
+    """States in eight bits.
+
+    Attributes:
+        values: Whole numbers in [-127, 127], of shape `(rows, width)`, int8.
+        scales: What they are multiplied with, of shape `(rows,)`, float16.
+        norms: Their Euclidean length before that, of the same shape and type.
+    """
+
+    values: torch.Tensor
+    scales: torch.Tensor
+    norms: torch.Tensor
+
+    @classmethod
+    def of(cls, states: torch.Tensor) -> Quantized:
+        """States of shape `(rows, width)`, each with the scale that has its widest part fill the range."""
+        if not states.shape[-1]:
+            nothing = states.new_zeros(len(states), dtype=torch.float16)
+            return cls(states.to(torch.int8), nothing, nothing)
+        states = states.float()
+        scales = (states.abs().amax(-1) / 127).clamp(min=torch.finfo(torch.float16).tiny).to(torch.float16)
+        values = (states / scales.float().unsqueeze(-1)).round_().clamp_(-127, 127)
+        return cls(values.to(torch.int8), scales, values.norm(dim=-1).to(torch.float16))
+
+    def only(self, rows: Rows) -> Quantized:
+        """Some of them."""
+        return Quantized(self.values[rows], self.scales[rows], self.norms[rows])
+
+    def states(self, dtype: torch.dtype) -> torch.Tensor:
+        """As numbers of a type again."""
+        return self.values.to(dtype).mul_(self.scales.to(dtype).unsqueeze(-1))
+
+
 class StateRows:
-    """States in eight bits with a scale each, a quarter of float32 (symmetric quantization by row; Dettmers et al.,
-    arXiv:2208.07339).
+    """States in eight bits, a quarter of float32 (symmetric quantization by row; Dettmers et al., arXiv:2208.07339).
 
     Args:
         width: Of a state.
@@ -70,27 +108,33 @@ class StateRows:
 
     def __init__(self, width: int, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype = dtype
-        self.values = GrowingTensor(width, dtype=torch.int8, device=device)
-        self.scales = GrowingTensor(dtype=torch.float16, device=device)
+        self._parts = [
+            GrowingTensor(*shape, dtype=kind, device=device)
+            for shape, kind in (((width,), torch.int8), ((), torch.float16), ((), torch.float16))
+        ]
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._parts[0])
+
+    @property
+    def held(self) -> Quantized:
+        """What is kept, as views."""
+        return Quantized(*(part.rows for part in self._parts))
 
     def reserve(self, count: int) -> None:
         """As `GrowingTensor.reserve`."""
-        self.values.reserve(count)
-        self.scales.reserve(count)
+        for part in self._parts:
+            part.reserve(count)
 
     def stage(self, start: int, states: torch.Tensor) -> None:
         """As `GrowingTensor.stage`, for states of shape `(tokens, width)`."""
-        values, scales = quantized(states)
-        self.values.stage(start, values)
-        self.scales.stage(start, scales)
+        for part, rows in zip(self._parts, Quantized.of(states), strict=True):
+            part.stage(start, rows)
 
     def publish(self, count: int) -> None:
         """As `GrowingTensor.publish`."""
-        self.values.publish(count)
-        self.scales.publish(count)
+        for part in self._parts:
+            part.publish(count)
 
     def write(self, start: int, states: torch.Tensor) -> None:
         """Replace everything from row `start` on by `states`."""
@@ -98,17 +142,15 @@ class StateRows:
         self.stage(start, states)
         self.publish(start + len(states))
 
+    def fill(self, rows: Quantized) -> None:
+        """Have these rows and no others."""
+        for part, own in zip(self._parts, rows, strict=True):
+            part.replace(own)
+
+    def take(self, rows: Rows) -> Quantized:
+        """Some of the states as they are kept."""
+        return self.held.only(rows)
+
     def read(self, rows: Rows) -> torch.Tensor:
         """Some of the states, of shape `(rows, width)`."""
-        scales = self.scales.rows[rows].to(self._dtype).unsqueeze(-1)
-        return self.values.rows[rows].to(self._dtype).mul_(scales)
-
-
-def quantized(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whole numbers in [-127, 127] of the shape of `states`, and the scale of each row in float16, `(rows,)`."""
-    if not states.shape[-1]:
-        return states.to(torch.int8), states.new_zeros(len(states), dtype=torch.float16)
-    widest = states.float().abs().amax(-1)
-    scales = (widest / 127).clamp(min=torch.finfo(torch.float16).tiny).to(torch.float16)
-    values = (states.float() / scales.float().unsqueeze(-1)).round_().clamp_(-127, 127)
-    return values.to(torch.int8), scales
+        return self.take(rows).states(self._dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -12,13 +12,17 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from ..budget import is_number
 from ..conversation import Conversation, Message
-from ..encoders.packed import PackedEncoder
+from ..encoders.backends import WindowEncoder
+from ..encoders.packed import PackedEncoder, multiplies_bfloat16
+from ..errors import ReetError
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..recall import brings_back, recall_calls
 from ..records import Turn
 from ..segmentation import blocks_of, sentences
 from ..windows import TokenTable, plan_windows, query_tokens, special_frame, tokenize
+from .bounded import BoundedRows
 from .collator import padded
 from .lookup import named_records
 from .rows import GrowingTensor, Rows, StateRows
@@ -27,6 +31,7 @@ from .token_cache import ScorerState
 BATCH_TOKENS = {"cpu": 1024}  # tokens that go through the encoder together: more are no faster there, and take room
 DEVICE_BATCH_TOKENS = 4096  # on any other device
 REFINED_TOKENS = 8192  # that are looked at one by one for a query; of a longer conversation those of its best sentences
+LEAST_STATE_TOKENS = 2 * REFINED_TOKENS
 
 Ids = list[int]
 
@@ -50,17 +55,6 @@ class TokenScores:
     prior: np.ndarray | None = None
 
 
-class WindowEncoder(Protocol):
-    """What reads windows, `encoders.packed.PackedEncoder` for one."""
-
-    @property
-    def identity(self) -> str:
-        """What tells apart encoders whose states differ."""
-
-    def read(self, windows: Sequence[Ids]) -> list[torch.Tensor]:
-        """States of windows with special tokens, of shape `(tokens, width)` each, in the model's precision."""
-
-
 class Scorer(Protocol):
     """What a compressor asks of a model: state is kept by the caller and only ever grows."""
 
@@ -82,6 +76,8 @@ class ReetScorer:
         tokenizer: The encoder's fast tokenizer.
         progress: Whether to show a progress bar while more than a few windows are encoded.
         encoder: What reads windows; default: the model's own encoder, see `PackedEncoder`.
+        state_tokens: Tokens of a conversation whose states are kept at the most, all if `None`. Those that matter least
+            are given up first, and read again where a query needs them.
 
     Attributes:
         reader: What reads windows without a query: `read_windows`, or what reads those of several conversations
@@ -89,13 +85,25 @@ class ReetScorer:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, progress: bool = False, encoder: WindowEncoder | None = None
+        self,
+        model: Any,
+        tokenizer: Any,
+        progress: bool = False,
+        encoder: WindowEncoder | None = None,
+        state_tokens: int | None = None,
     ) -> None:
-        self.model = model
+        if state_tokens is not None and not (is_number(state_tokens) and state_tokens >= LEAST_STATE_TOKENS):
+            raise ReetError(
+                f"`state_tokens` must be at least {LEAST_STATE_TOKENS} tokens, which are looked at for one query, or "
+                f"None for no bound, got {state_tokens!r}."
+            )
+        self.model, self.state_tokens = model, state_tokens
         self.encoder = PackedEncoder(model.reet) if encoder is None else encoder
         self.tokenizer = tokenizer
         self.progress = progress
         self.reader: Callable[[Sequence[Ids]], list[torch.Tensor]] = self.read_windows
+        fast = model.device.type == "cpu" and multiplies_bfloat16()
+        self._coarse = torch.bfloat16 if fast else model.dtype  # whole numbers below 256 are exact in either
         self._before, self._after = special_frame(tokenizer)
         self._capacity = model.config.window_tokens - len(self._before) - len(self._after)
 
@@ -119,8 +127,11 @@ class ReetScorer:
     def _empty(self) -> ScorerState:
         width = self.config.width if self.config.interaction == "late" else 0
         options = {"dtype": self.model.dtype, "device": self.model.device}
+        states = StateRows(width, **options)
+        if self.state_tokens is not None and width:
+            states = BoundedRows(width, **options, bound=self.state_tokens)
         return ScorerState(
-            states=StateRows(width, **options),
+            states=states,
             prior=GrowingTensor(dtype=torch.float32, device=self.model.device),
             unit_states=StateRows(width, **options),
         )
@@ -177,6 +188,14 @@ class ReetScorer:
         state.vocabulary.append(words)
         state.count_units()
         state.summarize_units(opened)
+        if isinstance(state.states, BoundedRows):
+            state.states.read_again = partial(self._read_again, ids)
+            state.states.close(windows[:-1], state.prior.rows.cpu().numpy())
+
+    def _read_again(self, ids: np.ndarray, windows: Sequence[tuple[int, int]]) -> Iterator[torch.Tensor]:
+        """States of windows that were given up."""
+        for batch in self._batches(windows):
+            yield from self.reader([ids[start:end].tolist() for start, end in batch])
 
     def _batches(self, windows: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
         """Windows of about `BATCH_TOKENS` tokens together."""
@@ -251,16 +270,19 @@ class ReetScorer:
             return self.model.score(index, context).importance[:, -1]
         head, queries = self.model.scorer, self._queries(query, history)
 
-        def read(rows: Rows) -> TokenIndex:
-            return head.view(state.states.read(rows), state.prior.rows[rows])
+        dtype = self.model.dtype
 
-        def read_units(units: Rows) -> TokenIndex:
-            states = state.unit_states.read(units)
-            return head.view(states, states[:, 0])
+        def look(rows: Rows, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            taken = state.states.take(rows)
+            return head.look(taken.values.to(dtype), taken.scales, taken.norms, targets)
+
+        def look_at_units(units: Rows, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            taken = state.unit_states.take(units)
+            return head.look(taken.values.to(self._coarse), taken.scales, taken.norms, targets)
 
         if len(state.tokens) <= REFINED_TOKENS:
-            return head.importance(read, context, queries)[:, -1]
-        return head.coarse_to_fine(read, read_units, context, queries, REFINED_TOKENS)[:, -1]
+            return head.importance(look, context, queries)[:, -1]
+        return head.coarse_to_fine(look, look_at_units, context, queries, REFINED_TOKENS)[:, -1]
 
     def _named(self, state: ScorerState, query: str) -> np.ndarray:
         """Chance of each token that its record is one that the query names, of shape `(tokens,)`."""

@@ -10,7 +10,7 @@ import torch
 
 from ..growth import GrowingArray
 from ..windows import TokenTable, rarity
-from .rows import GrowingTensor, StateRows
+from .rows import GrowingTensor, Quantized, StateRows
 
 _COLUMNS = {
     "ids": np.int32,
@@ -129,11 +129,8 @@ class ScorerState:
     @property
     def nbytes(self) -> dict[str, int]:
         """Bytes by what they are for: `states` with scales and prior, `units` the means, `table` all else of tokens."""
-        parts = {
-            "states": [self.states.values, self.states.scales, self.prior],
-            "units": [self.unit_states.values, self.unit_states.scales],
-        }
-        found = {name: sum(part.rows.nbytes for part in own) for name, own in parts.items()}
+        parts = {"states": [*self.states.held, self.prior.rows], "units": list(self.unit_states.held)}
+        found = {name: sum(part.nbytes for part in own) for name, own in parts.items()}
         return {**found, "table": self.tokens.nbytes + self.vocabulary.places.rows.nbytes}
 
     def lengths(self) -> np.ndarray:
@@ -159,23 +156,24 @@ class ScorerState:
         means = torch.nn.functional.embedding_bag(rows, states, lengths.cumsum(0) - lengths, mode="mean")
         self.unit_states.write(unit, means)
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """What cannot be made again but by encoding, as arrays that can be saved."""
+    def arrays(self) -> dict[str, np.ndarray] | None:
+        """What cannot be made again but by encoding, as arrays that can be saved; `None` where states were given up."""
+        if len(self.states.held.scales) < len(self.tokens):
+            return None
         table = self.table
         found = {f"table.{name}": getattr(table, name) for name in (*_COLUMNS, "words")}
-        found |= {name: part.rows.cpu().numpy() for name, part in self._cached().items()}
+        found |= {name: part.cpu().numpy() for name, part in self.states.held._asdict().items()}
+        found["prior"] = self.prior.rows.cpu().numpy()
         return {**found, "closed": np.array([self.closed]), "messages": np.array([self.messages])}
 
     def fill(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Everything that `arrays` saved, in a state that is empty; ages and records are left to the caller."""
         device = self.prior.rows.device
         self.tokens.append(TokenTable(**{name: arrays[f"table.{name}"] for name in (*_COLUMNS, "words")}))
-        for name, part in self._cached().items():
-            part.write(0, torch.from_numpy(np.ascontiguousarray(arrays[name])).to(device))
+        read = {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
+        self.states.fill(Quantized(*(read[name] for name in Quantized._fields)))
+        self.prior.write(0, read["prior"])
         self.closed, self.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
         self.vocabulary.append(arrays["table.words"])
         self.count_units()
         self.summarize_units(0)
-
-    def _cached(self) -> dict[str, GrowingTensor]:
-        return {"states": self.states.values, "scales": self.states.scales, "prior": self.prior}

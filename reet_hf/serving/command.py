@@ -27,7 +27,6 @@ def add_serve(commands: Any) -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=int, default=8000, help="default: %(default)s")
-    serve.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
     add_sessions(serve)
     serve.add_argument("--open", action="store_true", help="let everybody in who can reach the host, without tokens")
     serve.add_argument("--upstream", metavar="URL", help="OpenAI-compatible provider, such as https://host/v1")
@@ -57,7 +56,6 @@ def add_mcp(commands: Any) -> argparse.ArgumentParser:
     mcp.add_argument("--http", action="store_true", help="serve streamable HTTP")
     mcp.add_argument("--host", default="127.0.0.1", help="address to listen on with --http (default: %(default)s)")
     mcp.add_argument("--port", type=int, default=8001, help="default: %(default)s")
-    mcp.add_argument("--model", help="checkpoint id or folder (default: the bundled weights)")
     add_sessions(mcp)
     mcp.add_argument("--open", action="store_true", help="let everybody in who can reach the host, without tokens")
     return mcp

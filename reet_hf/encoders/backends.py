@@ -1,0 +1,122 @@
+"""The backends that read windows, chosen by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from ..errors import ReetError
+from ..modeling.modeling_reet import ReetModel
+
+BACKENDS = {
+    "torch": ("float32", "bfloat16", "float16"),
+    "onnx": ("float32",),
+    "openvino": ("float32", "bfloat16"),
+}
+"""Backends with their precisions; each also takes `auto`, the fastest that the processor computes natively.
+
+There is none in eight bits: every way that was tried changes more of what is kept than bfloat16 does, and those that
+change least are no faster, see `eval/results/LOG.md`.
+"""
+
+
+class WindowEncoder(Protocol):
+    """What a scorer reads windows with."""
+
+    @property
+    def identity(self) -> str:
+        """What tells apart encoders whose states differ; part of the keys of caches."""
+
+    def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """States of windows, of shape `(tokens, width)` each, in the precision of the model.
+
+        Args:
+            windows: Vocabulary ids with special tokens, none empty.
+        """
+
+
+def make_encoder(
+    backend: str,
+    model: ReetModel,
+    precision: str = "auto",
+    folder: str | Path | None = None,
+    exports: str | Path | None = None,
+) -> WindowEncoder:
+    """What reads windows with the weights of `model`.
+
+    Args:
+        backend: One of `BACKENDS`. All but torch compute on the CPU, with as many threads as PyTorch has.
+        model: In evaluation mode.
+        precision: One of the backend's, or `auto`.
+        folder: Folder or Hub id the model was loaded from; what it has exported already is read from there.
+        exports: Folder in which exports are kept that had to be made; default: the assets cache of `huggingface_hub`.
+
+    Raises:
+        ReetError: For another backend or precision, a library that is missing, a model that is not on the CPU, or an
+            export that does not have the model's weights.
+    """
+    check_choice(backend, precision)
+    if backend == "torch":
+        from .packed import PackedEncoder
+
+        return PackedEncoder(model, precision)
+    if model.device.type != "cpu":
+        raise ReetError(
+            f"`backend` {backend!r} computes on the CPU, but the model is on {str(model.device)!r}; use device='cpu', "
+            "or backend='torch'."
+        )
+    if backend == "onnx":
+        from .onnx import OnnxEncoder
+
+        return OnnxEncoder(model, precision, folder, exports)
+    from .openvino import OpenVinoEncoder
+
+    return OpenVinoEncoder(model, precision, folder, exports)
+
+
+def export(folder: str | Path, backend: str, output: str | Path | None = None) -> list[Path]:
+    """The files of an export of a checkpoint's encoder, written to `output/<backend>`.
+
+    Exports are in float32; what computes in bfloat16 makes that of them when it loads them.
+
+    Args:
+        folder: Folder of the checkpoint, or its Hub id.
+        backend: `"onnx"` or `"openvino"`.
+        output: Default: `folder`, where the export is found when the checkpoint is loaded.
+
+    Raises:
+        ReetError: For another backend, a library that is missing, or a Hub id without `output`.
+    """
+    from .exports import write
+
+    check_choice(backend)
+    if backend == "torch":
+        raise ReetError("`backend` must be onnx or openvino to be exported, got 'torch', which reads the weights.")
+    if output is None and not Path(folder).is_dir():
+        raise ReetError(f"`output` must name a folder, as {str(folder)!r} is none to write to; add output=FOLDER.")
+    model = ReetModel.from_pretrained(folder, dtype=torch.float32).eval()
+    if backend == "onnx":
+        from .onnx import FORMAT
+    else:
+        from .openvino import FORMAT
+    return write(FORMAT, model, Path(output or folder) / backend)
+
+
+def check_choice(backend: str, precision: str = "auto") -> None:
+    """Refuse a backend or a precision that is not offered.
+
+    Raises:
+        ReetError: If it is not.
+    """
+    if backend not in BACKENDS:
+        raise ReetError(f"`backend` must be one of {', '.join(BACKENDS)}, got {backend!r}.")
+    if precision != "auto" and precision not in BACKENDS[backend]:
+        others = [repr(name) for name, offered in BACKENDS.items() if precision in offered]
+        hint = f"; {precision} needs backend={' or '.join(others)}" if others else ""
+        raise ReetError(
+            f"`precision` must be auto or {', '.join(BACKENDS[backend])} for backend {backend!r}, "
+            f"got {precision!r}{hint}."
+        )

@@ -1,0 +1,1 @@
+"""Files of many records, compressed one part after the other by any number of processes."""
