@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,13 @@ COLOURS = {
     "stopwords_idf": "#4d9b3a",
     "lexrank": "#b0568f",
     "last_k": "#9a7b5b",
+}
+SYSTEMS = {  # of the measurements of speed
+    "reet": ("REET", COLOURS["reet"]),
+    "llmlingua2_large": ("LLMLingua-2 large", COLOURS["cross_encoder"]),
+    "llmlingua2_small": ("LLMLingua-2 small", COLOURS["maxsim"]),
+    "cross_encoder": ("cross-encoder, our size", COLOURS["llmlingua2_recipe"]),
+    "bm25": ("BM25", COLOURS["bm25"]),
 }
 STYLE = """<style>
 text { fill: #1f2328; font-family: system-ui, sans-serif; }
@@ -79,15 +86,84 @@ def _panels(path: Path, regimes: Sequence[str], points: Callable[[str, str], Poi
                 low, high = [each.low for _, each in found], [each.high for _, each in found]
                 axis.fill_between(places, low, high, color=COLOURS[system], alpha=0.15, linewidth=0)
         axis.set(title=regime, xlabel=across, ylim=(0, 1))
-        axis.grid(alpha=0.25, color="#8b949e")
-        for side in axis.spines.values():
-            side.set_color("#8b949e")
-        axis.tick_params(color="#8b949e")
+        _quiet(axis)
     figure.supylabel(upward, fontsize=10)
     names = [title(system).replace("*", "") for system in lines]
     figure.legend(lines.values(), names, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     _save(figure, path)
     pyplot.close(figure)
+
+
+def speed_turns(parts: Mapping[str, Any], path: Path) -> None:
+    """Write milliseconds of each turn by the tokens before it, turns of one size and of several.
+
+    Args:
+        parts: Of the record of speed.
+        path: Where to.
+    """
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), sharey=True)
+    for axis, name in zip(axes, ("even", "mixed"), strict=True):
+        own = parts["turns"][name]
+        each = own["each"]
+        axis.plot(each["history"], each["milliseconds"], ".", color=COLOURS["reet"], markersize=3)
+        axis.plot(each["history"], each["reference"], ".", color=COLOURS["bm25"], markersize=2)
+        sizes = " to ".join(str(size) for size in sorted({min(own["sizes"]), max(own["sizes"])}))
+        axis.set(title=f"turns of {sizes} tokens", xlabel="tokens before the turn", ylim=(0, None))
+        _quiet(axis)
+    figure.supylabel("milliseconds", fontsize=10)
+    names = ["a turn: append and compress", "one encoder pass over 256 fixed tokens"]
+    figure.legend(axes[0].lines, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    _save(figure, path)
+    pyplot.close(figure)
+
+
+def speed_stages(parts: Mapping[str, Any], path: Path) -> None:
+    """Write milliseconds of the stages of a turn, a bar for each history; see `speed_turns`."""
+    pyplot = _pyplot()
+    found = parts["stages"]["histories"]
+    stages = list(next(iter(found.values()))["stages"])
+    figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.42 * len(stages)))
+    shades = ("#f3b0b2", "#ec7c80", "#e5484d", "#a12b30")
+    height = 0.8 / len(found)
+    for number, own in enumerate(found.values()):
+        places = [place + number * height for place in range(len(stages))]
+        values = [own["stages"][stage]["p50"] for stage in stages]
+        label = f"{own['history_tokens']:,} tokens"
+        axis.barh(places, values, height, color=shades[number % len(shades)], label=label)
+    axis.set(xlabel="milliseconds, p50", yticks=[place + 0.4 - height / 2 for place in range(len(stages))])
+    axis.set_yticklabels(stages)
+    axis.invert_yaxis()
+    axis.legend(frameon=False, fontsize=9)
+    _quiet(axis)
+    _save(figure, path)
+    pyplot.close(figure)
+
+
+def speed_cold(parts: Mapping[str, Any], path: Path) -> None:
+    """Write seconds of each system from nothing by the length of the conversation; see `speed_turns`."""
+    pyplot = _pyplot()
+    figure, axis = pyplot.subplots(figsize=(6.4, 3.6))
+    lengths = parts["peers"]["lengths"]
+    for system, (name, colour) in SYSTEMS.items():
+        found = [(int(length), cells.get(system, {}).get("seconds")) for length, cells in lengths.items()]
+        points = [(length, seconds["p50"]) for length, seconds in found if seconds]
+        if points:
+            width = 2.4 if system == "reet" else 1.2
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, linewidth=width, label=name)
+    axis.set(xlabel="tokens", ylabel="seconds, p50", xscale="log", yscale="log")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    _quiet(axis)
+    _save(figure, path)
+    pyplot.close(figure)
+
+
+def _quiet(axis: Any) -> None:
+    """Grid and frame that are seen on light and dark pages."""
+    axis.grid(alpha=0.25, color="#8b949e")
+    for side in axis.spines.values():
+        side.set_color("#8b949e")
+    axis.tick_params(which="both", color="#8b949e")
 
 
 def _pyplot() -> Any:

@@ -1,8 +1,8 @@
 """Make every table and plot from eval/results: python -m eval.report [--check]
 
 Writes the results section of README.md, `eval/results/README.md`, the plots beside it, a page for each study of
-ablations, the summary that the model card is made from, the card, and the card's `.eval_results`. `--check` writes
-nothing and says whether all are current.
+ablations and one for speed, the summary that the model card is made from, the card, and the card's `.eval_results`.
+`--check` writes nothing and says whether all are current.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
-from eval import ablations, calibration, extraction, ledger, load, plots
+from eval import ablations, calibration, extraction, ledger, load, parity_page, plots
 from eval.agents import page as agents
 from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
 from eval.learned import training_rows
 from eval.records import FOLDER
 from eval.regimes import REGIMES
+from eval.speed import page as speed
 from eval.summary import BUDGET, MODELS, REGIME, TASK, summary
 from eval.tables import latency, overview, sections, shown, table
 from reet_hf.hub import cards
 
+SPEED = "Speed: what was aimed at"
+BACKENDS = "What the encoder computed elsewhere or in another precision changes"
 LATENCY = "Milliseconds, one process alone on its machine, the slowest data set"
 EXTRACTION = "Mentions, facts and links that are found (exact spans whatever their type, unless said otherwise)"
 LEDGER = "What text and ledger keep together"
@@ -38,6 +41,7 @@ CHANCES = "Expected calibration error of the chances that sentences are needed, 
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- results: written by eval/report.py -->", "<!-- end of results -->"
+SPEED_PLOTS = {"turns": plots.speed_turns, "stages": plots.speed_stages, "peers": plots.speed_cold}
 PAGE = """# Results
 
 Made by `make report` from the files of this folder; each is one system on one task in one regime under one budget.
@@ -79,6 +83,8 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
         (LEDGER, ledger.page(root / FOLDER.relative_to(ROOT) / "ledger")),
         (AGENTS, agents.page(root / FOLDER.relative_to(ROOT) / "agent")),
         (SERVED, load.page(root / FOLDER.relative_to(ROOT) / "serving")),
+        (SPEED, speed.section(speed.read(root / FOLDER.relative_to(ROOT) / "speed"))),
+        (BACKENDS, parity_page.page(root / FOLDER.relative_to(ROOT) / "speed")),
         (LATENCY, latency(quick, TASK, REGIME, BUDGET)),
         (TRAINED, table(*training_rows(root))),
     ]
@@ -87,8 +93,8 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
     return "\n".join(parts)
 
 
-def readme_section(board: Board, cost: dict[str, Any], told: Sequence[str]) -> str:
-    """The results section of the README; `told` is what it says of agents and servers."""
+def readme_section(board: Board, told: Sequence[str]) -> str:
+    """The results section of the README; `told` is what it says of agents, servers and speed."""
     own = board.results["reet", TASK, REGIME, BUDGET]
     spent = [entry.costs for entry in own.sets.values()]
     return "\n".join(
@@ -108,12 +114,7 @@ def readme_section(board: Board, cost: dict[str, Any], told: Sequence[str]) -> s
             "budgets, data sets and costs, and how each was trained: [eval/results](eval/results/README.md).",
             "",
             *([earlier, ""] if (earlier := history(board)) else []),
-            behind(board),
-            "",
-            *(part for paragraph in told if paragraph for part in (paragraph, "")),
-            f"A turn of {cost['new_tokens']} new tokens costs {cost['long_ms']:.0f} ms in a session of "
-            f"{cost['history_tokens']:,} tokens and {cost['empty_ms']:.0f} ms in an empty one "
-            f"({cost['ratio']:.2f} times), on {cost['hardware']['cores']} CPU cores, in one run.",
+            "\n\n".join([behind(board), *filter(None, told)]),
             END,
         ]
     )
@@ -170,14 +171,14 @@ def write(root: Path, target: Path) -> list[Path]:
     """Paths below `target` that were written from the results of the project in `root`."""
     results = root / FOLDER.relative_to(ROOT)
     board = Board(results)
-    cost = json.loads((results / "turn-cost.json").read_text(encoding="utf-8"))
+    measured = speed.read(results / "speed")
     found = {
         model: summary(board, name) for name, model in MODELS.items() if (name, TASK, REGIME, BUDGET) in board.results
     }
-    told = [agents.line(results / "agent"), load.line(results / "serving")]
+    told = [agents.line(results / "agent"), load.line(results / "serving"), speed.line(measured)]
     head, rest = (root / "README.md").read_text(encoding="utf-8").split(START)
     texts = {
-        Path("README.md"): head + readme_section(board, cost, told) + rest.split(END)[1],
+        Path("README.md"): head + readme_section(board, told) + rest.split(END)[1],
         results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),
     }
     for model, scores in found.items():
@@ -185,6 +186,8 @@ def write(root: Path, target: Path) -> list[Path]:
         texts[Path(model) / ".eval_results" / "mtr.yaml"] = eval_results(scores)
     for file in sorted((results / "ablations").glob(f"*/{ablations.FULL}.json")):
         texts[file.parent.relative_to(root) / "README.md"] = ablations.page(file.parent)
+    if measured:
+        texts[results.relative_to(root) / "speed" / "README.md"] = speed.page(measured)
     for path, text in texts.items():
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_text(text, encoding="utf-8")
@@ -193,6 +196,9 @@ def write(root: Path, target: Path) -> list[Path]:
     plots.by_turn(board, drawn / "by-turn-generated.svg", generated_tasks(board), 20)
     plots.by_budget(board, drawn / "by-budget.svg")
     plots.by_budget(board, drawn / "recall-by-budget.svg", measure=RECALL)
+    for part, draw in SPEED_PLOTS.items():
+        if part in measured.get("parts", {}):
+            draw(measured["parts"], drawn / f"{draw.__name__.replace('_', '-')}.svg")
     for model in found:
         person = root / "model_cards" / f"{Path(model).name}.md"
         card = cards.build_card(root / model, person, _summary(target / results.relative_to(root), model))

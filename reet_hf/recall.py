@@ -229,8 +229,9 @@ class Omitted:
         """Register what `entry` wrote, as the last result."""
         fresh: Mapping[str, Sequence[int]] = entry.get("omitted", {})
         for name, flat in fresh.items():
-            spans = [Span(*flat[first : first + 3]) for first in range(0, len(flat), 3)]
-            self.places[name] = merged((*self.places.get(name, ()), *spans))
+            spans = tuple(Span(*flat[first : first + 3]) for first in range(0, len(flat), 3))
+            before = self.places.get(name)
+            self.places[name] = spans if before is None else merged((*before, *spans))
         self.last = (*fresh, *entry.get("again", ()))
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from heapq import heappop, heappush
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from reet_hf.candidates import NOTHING, Candidates, Forms
 from reet_hf.greedy import Steps, greedy
 from reet_hf.records import Unit
-from reet_hf.selection import fit
 
 
 @st.composite

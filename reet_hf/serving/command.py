@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -139,8 +140,10 @@ def serve(arguments: argparse.Namespace, environment: Mapping[str, str], load: C
         raise ReetError(str(missing("server", error))) from error
     log_as_json(arguments.log_level)
     signal.signal(signal.SIGTERM, _end)  # the server hands the signal on when it has ended
+    app = create_app(settings, load())
+    gc.freeze()  # what is there now stays: collections need not look at it again
     uvicorn.run(
-        create_app(settings, load()),
+        app,
         host=arguments.host,
         port=arguments.port,
         access_log=False,
