@@ -7,6 +7,7 @@ it as they are. `--quick` measures little of everything, to see that it works: i
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -120,14 +121,22 @@ class Run:
         matrix = floor.rates(self.compressor.scorer.config, seconds)
         return {"matrix": matrix, "read": floor.bandwidth(seconds)}
 
+    def _settle(self) -> None:
+        """Have models and text loaded, and Python's collections pass over them, as servers do (`gc.freeze`)."""
+        assert self.material and self.compressor
+        gc.collect()
+        gc.freeze()
+
     def stages(self) -> dict[str, Any]:
         """Where the time of a turn goes."""
+        self._settle()
         sizes = self.sizes
         rates = self.record["parts"].get("floor") or self.floor()
         return breakdown.measure(self.compressor, self.material, rates, sizes.histories, sizes.stage_turns, told)
 
     def turns(self) -> dict[str, Any]:
         """A session that grows."""
+        self._settle()
         sizes = self.sizes
         given = (sizes.turn_count, sizes.tokens, sizes.early, sizes.late)
         return turns.measure(self.compressor, self.material, *given, told=told)
