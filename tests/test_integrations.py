@@ -30,7 +30,17 @@ TEXTS = [
     "Invoices are due in thirty days. Late ones cost two percent. The invoice of Quayside Print is INV-2025-7731.",
 ]
 QUERY = "When does the visa of Ann Lee expire?"
-LIBRARIES = ("langchain", "langchain_core", "langgraph", "llama_index", "litellm", "smolagents", "tiktoken", "datasets")
+LIBRARIES = (
+    "langchain",
+    "langchain_core",
+    "langgraph",
+    "llama_index",
+    "litellm",
+    "smolagents",
+    "tiktoken",
+    "datasets",
+    "ray",
+)
 SERVERS = ("fastapi", "mcp", "opentelemetry", "prometheus_client", "starlette", "uvicorn")
 RUNTIMES = ("onnx", "onnxruntime", "onnxscript", "openvino")
 
