@@ -166,8 +166,15 @@ def _hugging_face(tokenizer: Any) -> TokenCounter:
     def encode(texts: Sequence[str], **options: Any) -> Any:
         return tokenizer(list(texts), add_special_tokens=False, verbose=False, **options)
 
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    fast = getattr(backend, "encode_batch_fast", None)  # without offsets, which counting needs not
+
     def counts(texts: Sequence[str]) -> list[int]:
-        return [len(ids) for ids in encode(texts)["input_ids"]] if texts else []
+        if not texts:
+            return []
+        if fast is None or backend.truncation is not None or backend.padding is not None:
+            return [len(ids) for ids in encode(texts)["input_ids"]]
+        return [len(encoding) for encoding in fast(list(texts), add_special_tokens=False)]
 
     def starts(texts: Sequence[str]) -> list[Sequence[int]]:
         mapped = encode(texts, return_offsets_mapping=True)["offset_mapping"] if texts else []
