@@ -123,7 +123,7 @@ class Run:
 
     def _settle(self) -> None:
         """Have models and text loaded, and Python's collections pass over them, as servers do (`gc.freeze`)."""
-        assert self.material and self.compressor
+        _ = self.material, self.compressor
         gc.collect()
         gc.freeze()
 
