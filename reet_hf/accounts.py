@@ -21,6 +21,7 @@ from .receipt import inside, make_receipt, merged_places
 from .records import Entity, EntityMention, Mention, Receipt, Span, Statement
 from .references import LITERAL
 from .segmentation import span_array
+from .uncollected import uncollected
 from .undo import UndoLog
 
 Key = int | tuple[str, str]  # an entity of the ledger, or a type and a text
@@ -140,6 +141,7 @@ class Accounts:
             places[bound] if constraints else places[:0],
         )
 
+    @uncollected()
     def account(self, conversation: Conversation, kept: Sequence[Span]) -> tuple[Receipt, tuple[Entity, ...]]:
         """What became of each mention, and the entities of the ledger; kept is one of which a mention is.
 

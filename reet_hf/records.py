@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from .uncollected import uncollected
 
 SCHEMA_VERSION = 1
 
@@ -151,18 +151,6 @@ class Turn:
     answer: str = ""
 
 
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Thousands of records are made, none of which can be garbage: Python need not look for any meanwhile."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
 def _fields(record: Any) -> dict[str, Any]:
     """The fields of a flat record; those of which a result has thousands are written out, which is faster."""
     return {name: getattr(record, name) for name in record.__slots__}
@@ -183,7 +171,7 @@ class Compressed:
 
     def to_dict(self) -> dict[str, Any]:
         """The same content as plain JSON types, with a `schema_version`."""
-        with _no_collections():
+        with uncollected():
             return self._as_dict()
 
     def _as_dict(self) -> dict[str, Any]:

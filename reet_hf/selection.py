@@ -17,11 +17,13 @@ from .greedy import Steps, greedy, value
 from .receipt import inside
 from .records import Span, Unit
 from .segmentation import span_array
+from .uncollected import uncollected
 
 SPLITTABLE = ("message", "sentence", "clause")
 TOLERANCE = 0.02  # share of the budget that may stay unused where smaller units could fill it
 
 
+@uncollected()
 def fit(
     candidates: Candidates,
     overheads: np.ndarray,

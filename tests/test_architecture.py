@@ -19,7 +19,7 @@ SCRIPTS = ("train", "eval", "spaces", "examples")
 
 # A module may import those of lower rank. What is not named here is a stage if it is a module, a family if a folder.
 LAYERS = (
-    ("errors",),
+    ("errors", "uncollected"),
     ("records",),
     ("stage", "modeling"),
     ("encoders",),

@@ -320,3 +320,26 @@ def test_a_ledger_is_a_fold_that_only_grows(messages, cut):
             assert fact.closed_in is not None and whole.facts[fact.closed].sources[0].message == fact.closed_in
     current = [(fact.entity, fact.attribute) for fact in whole.current() if fact.attribute is not None]
     assert len(current) == len(set(current))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(message(), min_size=1, max_size=6), st.lists(message(), min_size=1, max_size=3), st.data())
+def test_messages_that_are_taken_back_leave_no_trace(messages, others, data):
+    """An open window is read again: the last messages are taken back and others come in their place."""
+    expected, revised = Ledger(), Ledger()
+    for number, made in enumerate(messages):
+        add(expected, number, made)
+        add(revised, number, made)
+        first = data.draw(st.integers(0, number + 1))
+        kept = [known.as_entity(True) for known in revised.entities], revised.as_facts()
+        for later, other in enumerate(others, number + 1):
+            add(revised, later, other)
+        revised.rewind(first)
+        for again in range(first, number + 1):
+            add(revised, again, messages[again])
+        assert revised == expected and revised.said == expected.said
+        assert ([known.as_entity(True) for known in revised.entities], revised.as_facts()) == kept
+        assert [known.messages for known in revised.entities] == [known.messages for known in expected.entities]
+    revised.settle(len(messages))
+    with pytest.raises(IndexError, match="settled"):
+        revised.rewind(len(messages) - 1)
