@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -212,6 +215,16 @@ def test_states_beyond_a_bound_are_given_up_and_read_again(tiny_model, tokenizer
 def test_a_bound_that_is_too_low_is_refused(tiny_model, tokenizer, bound):
     with pytest.raises(ReetError, match="`state_tokens` must be at least 16384"):
         ReetScorer(tiny_model, tokenizer, state_tokens=bound)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_encoder_goes_to_another_process_and_reads_the_same(tiny_model, precision):
+    encoder = PackedEncoder(tiny_model.reet, precision)
+    windows = [[5, 6, 7, 8], [9, 10]]
+    for other in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+        assert other.identity == encoder.identity
+        for one, same in zip(encoder.read(windows), other.read(windows), strict=True):
+            assert torch.equal(one, same)
 
 
 def test_reading_that_fails_leaves_what_was_read(tiny_model, tokenizer, monkeypatch):

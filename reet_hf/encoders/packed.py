@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -41,18 +42,35 @@ class PackedEncoder:
     """
 
     def __init__(self, model: ReetModel, precision: str = "auto") -> None:
-        self._dtype = model.dtype
-        dtype = _resolved(model, precision)
-        self.packs = _can_pack(model)
-        copied: Any = model if dtype == model.dtype else copy.deepcopy(model)
-        self.model: ReetModel = copied.to(dtype)
-        if copied is not model and model.device.type == "cpu" and dtype == torch.bfloat16:
-            _reorder_weights(self.model)
+        self._given, self._precision = model, precision
+        self._dtype = _resolved(model, precision)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it was made: what weights were reordered into cannot be written."""
+        return type(self), (self._given, self._precision)
+
+    @cached_property
+    def packs(self) -> bool:
+        """Whether windows are read in one row."""
+        return _can_pack(self._given)
+
+    @cached_property
+    def model(self) -> ReetModel:
+        """What reads: the model that was given, or its copy in another precision, made when it is first needed."""
+        reading: Any = self._given
+        if self._dtype != self._given.dtype:
+            reading = copy.deepcopy(self._given)
+            reading.to(self._dtype)
+            if self._given.device.type == "cpu" and self._dtype == torch.bfloat16:
+                _reorder_weights(reading)
+        if self.packs:
+            _attend_in_rows(reading)  # for good: threads may read at the same time
+        return reading
 
     @property
     def identity(self) -> str:
         """What tells apart encoders whose states differ."""
-        return f"torch {str(self.model.dtype).removeprefix('torch.')}"
+        return f"torch {str(self._dtype).removeprefix('torch.')}"
 
     @torch.inference_mode()
     def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -64,7 +82,7 @@ class PackedEncoder:
         if not windows:
             return []
         read = _packed if self.packs else _padded
-        return [states.to(self._dtype) for states in read(self.model, windows)]
+        return [states.to(self._given.dtype) for states in read(self.model, windows)]
 
 
 def _resolved(model: ReetModel, precision: str) -> torch.dtype:
@@ -123,17 +141,15 @@ def _packed(model: ReetModel, windows: Sequence[Sequence[int]]) -> Sequence[torc
     borders = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
     told = {"cu_seq_lens_q": borders, "cu_seq_lens_k": borders}
     longest = {"max_length_q": max(lengths), "max_length_k": max(lengths)}
-    before = model.encoder.config._attn_implementation
+    return model(ids, None, position_ids=places, **told, **longest).token_states[0].split(lengths)
+
+
+def _attend_in_rows(model: ReetModel) -> str:
+    """Have a model attend as `_attend` does, which is as usual where no borders are given; how it did before."""
+    before: str = model.encoder.config._attn_implementation
     if not before.startswith("flash_attention"):  # whose own kernels read the borders
-        _set_attention(model, PACKED)
-    try:
-        return model(ids, None, position_ids=places, **told, **longest).token_states[0].split(lengths)
-    finally:
-        _set_attention(model, before)
-
-
-def _set_attention(model: ReetModel, name: str) -> None:
-    model.encoder.config._attn_implementation_internal = name
+        model.encoder.config._attn_implementation_internal = PACKED
+    return before
 
 
 def _padded(model: ReetModel, windows: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
@@ -147,10 +163,13 @@ def _padded(model: ReetModel, windows: Sequence[Sequence[int]]) -> Sequence[torc
 @torch.inference_mode()
 def _can_pack(model: ReetModel) -> bool:
     """Whether an encoder's states of windows in one row are those of the windows alone, as it reads them itself."""
+    before = _attend_in_rows(model)
     try:
         together, alone = _packed(model, _PROBE), [_packed(model, [window])[0] for window in _PROBE]
     except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
         return False
+    finally:
+        model.encoder.config._attn_implementation_internal = before
     usual = [_padded(model, [window])[0] for window in _PROBE]
     apart = all(torch.allclose(one, other, atol=1e-5) for one, other in zip(together, alone, strict=True))
     return apart and all(torch.allclose(one, other, atol=0.05) for one, other in zip(alone, usual, strict=True))
