@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .encoders.backends import BACKENDS
+from .encoders.choices import BACKENDS
 from .errors import ReetError
 from .many.command import add_many, check_form, compress_many
 from .serving.command import add_mcp, add_serve, serve, serve_mcp

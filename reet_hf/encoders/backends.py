@@ -10,17 +10,7 @@ import torch
 
 from ..errors import ReetError
 from ..modeling.modeling_reet import ReetModel
-
-BACKENDS = {
-    "torch": ("float32", "bfloat16", "float16"),
-    "onnx": ("float32",),
-    "openvino": ("float32", "bfloat16"),
-}
-"""Backends with their precisions; each also takes `auto`, the fastest that the processor computes natively.
-
-There is none in eight bits: every way that was tried changes more of what is kept than bfloat16 does, and those that
-change least are no faster, see `eval/results/LOG.md`.
-"""
+from .choices import check_choice
 
 
 class WindowEncoder(Protocol):
@@ -103,20 +93,3 @@ def export(folder: str | Path, backend: str, output: str | Path | None = None) -
     else:
         from .openvino import FORMAT
     return write(FORMAT, model, Path(output or folder) / backend)
-
-
-def check_choice(backend: str, precision: str = "auto") -> None:
-    """Refuse a backend or a precision that is not offered.
-
-    Raises:
-        ReetError: If it is not.
-    """
-    if backend not in BACKENDS:
-        raise ReetError(f"`backend` must be one of {', '.join(BACKENDS)}, got {backend!r}.")
-    if precision != "auto" and precision not in BACKENDS[backend]:
-        others = [repr(name) for name, offered in BACKENDS.items() if precision in offered]
-        hint = f"; {precision} needs backend={' or '.join(others)}" if others else ""
-        raise ReetError(
-            f"`precision` must be auto or {', '.join(BACKENDS[backend])} for backend {backend!r}, "
-            f"got {precision!r}{hint}."
-        )

@@ -158,7 +158,7 @@ def check_export(
     if not nearness >= NEARNESS[precision]:
         raise ReetError(
             f"The export {path} must compute what the model does, but its states are at a cosine of "
-            f" {nearness:.4f} to the model's; {way}, or use backend='torch'."
+            f"{nearness:.4f} to the model's; {way}, or use backend='torch'."
         )
 
 

@@ -6,10 +6,13 @@ stands beside a window changes neither its padding nor, as far as a runtime comp
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+
+from ..modeling.modeling_reet import ReetModel
 
 STEP = 16  # tokens: lengths are rounded up to a multiple, so that a runtime prepares for few shapes
 BATCH = 8  # windows: more together are no faster on a CPU
@@ -45,6 +48,31 @@ def read_grouped(
             states = torch.from_numpy(np.ascontiguousarray(run(ids, mask), dtype=np.float32))
             found.update({number: states[row, : len(windows[number])] for row, number in enumerate(some)})
     return [found[number] for number in range(len(windows))]
+
+
+class GroupedEncoder(ABC):
+    """What encoders of such runtimes have in common: how windows become rectangles, and states the model's again.
+
+    Args:
+        model: Whose weights are read.
+    """
+
+    def __init__(self, model: ReetModel) -> None:
+        self._dtype, self._longest = model.dtype, model.config.window_tokens
+        self._padding = model.config.encoder.pad_token_id or 0
+
+    @abstractmethod
+    def _run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """States of a rectangle of windows, see `read_grouped`."""
+
+    def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """States of windows, of shape `(tokens, width)` each, in the precision of the model.
+
+        Args:
+            windows: Vocabulary ids with special tokens, none empty.
+        """
+        found = read_grouped(self._run, windows, self._longest, self._padding)
+        return [states.to(self._dtype) for states in found]
 
 
 def padded_length(tokens: int, longest: int) -> int:

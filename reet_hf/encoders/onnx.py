@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,7 @@ from .exports import (
     probe,
     quiet,
 )
-from .grouping import read_grouped
+from .grouping import GroupedEncoder
 
 OPSET = 20  # the first with the exact form of the activation GELU
 
@@ -67,7 +66,7 @@ def make(model: ReetModel, folder: Path) -> None:
 FORMAT = Format("onnx", ("model.onnx",), make)
 
 
-class OnnxEncoder:
+class OnnxEncoder(GroupedEncoder):
     """A `WindowEncoder` on ONNX Runtime, in float32 on the CPU, with as many threads as PyTorch has.
 
     Args:
@@ -90,6 +89,7 @@ class OnnxEncoder:
             import onnxruntime
         except ImportError as error:
             raise missing(error, "onnx") from error
+        super().__init__(model)
         weights = fingerprint(model)
         path = find(FORMAT, model, weights, folder, exports)
         options = onnxruntime.SessionOptions()
@@ -98,8 +98,6 @@ class OnnxEncoder:
         # threads that wait by computing take the cores from PyTorch's, which compute in between
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._dtype, self._longest = model.dtype, model.config.window_tokens
-        self._padding = model.config.encoder.pad_token_id or 0
         told = self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS, "")
         check_export(FORMAT, model, "float32", path, (weights, told), self.read)
 
@@ -107,15 +105,6 @@ class OnnxEncoder:
     def identity(self) -> str:
         """What tells apart encoders whose states differ."""
         return "onnx float32"
-
-    def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """States of windows, of shape `(tokens, width)` each, in the precision of the model.
-
-        Args:
-            windows: Vocabulary ids with special tokens, none empty.
-        """
-        found = read_grouped(self._run, windows, self._longest, self._padding)
-        return [states.to(self._dtype) for states in found]
 
     def _run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -27,7 +26,7 @@ from .exports import (
     probe,
     quiet,
 )
-from .grouping import read_grouped
+from .grouping import GroupedEncoder
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -51,7 +50,7 @@ def make(model: ReetModel, folder: Path) -> None:
 FORMAT = Format("openvino", ("openvino_model.xml", "openvino_model.bin"), make)
 
 
-class OpenVinoEncoder:
+class OpenVinoEncoder(GroupedEncoder):
     """A `WindowEncoder` on OpenVINO, on the CPU, with as many threads as PyTorch has.
 
     Args:
@@ -80,6 +79,7 @@ class OpenVinoEncoder:
                 "precision='auto' or 'float32'."
             )
         self.precision = precision if precision != "auto" else "bfloat16" if native else "float32"
+        super().__init__(model)
         weights = fingerprint(model)
         path = find(FORMAT, model, weights, folder, exports)
         found = core.read_model(path)
@@ -92,23 +92,12 @@ class OpenVinoEncoder:
         }
         self._request = core.compile_model(found, "CPU", settings).create_infer_request()
         self._lock = Lock()  # a request computes one thing at a time
-        self._dtype, self._longest = model.dtype, model.config.window_tokens
-        self._padding = model.config.encoder.pad_token_id or 0
         check_export(FORMAT, model, self.precision, path, (weights, told), self.read)
 
     @property
     def identity(self) -> str:
         """What tells apart encoders whose states differ."""
         return f"openvino {self.precision}"
-
-    def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """States of windows, of shape `(tokens, width)` each, in the precision of the model.
-
-        Args:
-            windows: Vocabulary ids with special tokens, none empty.
-        """
-        found = read_grouped(self._run, windows, self._longest, self._padding)
-        return [states.to(self._dtype) for states in found]
 
     def _run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         with self._lock:

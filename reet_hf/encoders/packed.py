@@ -20,11 +20,10 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from ..errors import ReetError
 from ..modeling.modeling_reet import ReetModel
+from .choices import check_choice
 
 PACKED = "reet_packed"
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "arm_bf16")  # what a processor says that multiplies bfloat16 natively
 _PROBE = ((5, 6, 7), (8, 9))  # windows that show whether an encoder can be packed
 
@@ -86,13 +85,9 @@ class PackedEncoder:
 
 
 def _resolved(model: ReetModel, precision: str) -> torch.dtype:
-    if precision != "auto" and precision not in PRECISIONS:
-        raise ReetError(
-            f"`precision` must be auto, {', '.join(PRECISIONS)} for the torch backend, got {precision!r}; auto is the "
-            "fastest that the processor computes natively."
-        )
+    check_choice("torch", precision)
     if precision != "auto":
-        return PRECISIONS[precision]
+        return getattr(torch, precision)
     fast = model.device.type == "cpu" and model.dtype == torch.float32 and multiplies_bfloat16()
     return torch.bfloat16 if fast else model.dtype
 

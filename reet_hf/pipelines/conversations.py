@@ -10,7 +10,8 @@ from transformers import Pipeline
 
 from ..compressor import Compressor
 from ..conversation import Request, is_batch, parse_request
-from ..encoders.backends import check_choice, make_encoder
+from ..encoders.backends import make_encoder
+from ..encoders.choices import check_choice
 from ..extraction.extractor import ReetExtractor
 from ..modeling.modeling_reet import ReetModel
 from ..scoring.scorer import ReetScorer
