@@ -17,6 +17,7 @@ from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.encoders.packed import PackedEncoder
 from reet_hf.errors import ReetError
 from reet_hf.metrics import answer_survival, evidence_recall
+from reet_hf.modeling.processor import byte_product
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
@@ -182,7 +183,7 @@ def test_a_long_conversation_is_read_coarse_to_fine(tiny_model, tokenizer, monke
 
     def look_at_units(units, targets):
         taken = state.unit_states.take(units)
-        return head.look(taken.values.float(), taken.scales, taken.norms, targets)
+        return head.look(taken.values, taken.scales, taken.norms, targets)
 
     with torch.inference_mode():
         full = head.importance(look, turn, queries)[:, 0]
@@ -334,3 +335,16 @@ def test_survival_needs_every_content_word_of_one_answer():
     assert answer_survival(texts, spans, [Span(0, 29, 33)]) == 1.0
     assert answer_survival(texts, spans[:1], []) == 0.0
     assert evidence_recall(texts, spans[:1], [Span(0, 16, 20)]) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("natively", [True, False])
+def test_bytes_are_multiplied_as_real_numbers_are(natively, monkeypatch):
+    monkeypatch.setattr("reet_hf.modeling.processor.multiplies_bytes", lambda: natively)
+    values = torch.randint(-127, 128, (50, 384), dtype=torch.int8, generator=torch.Generator().manual_seed(1))
+    directions = torch.randn(9, 384, generator=torch.Generator().manual_seed(2)) * torch.logspace(-6, 3, 9)[:, None]
+    directions[4] = 0.0
+    found, exact = byte_product(values, directions), values.double() @ directions.double().T
+    size = values.double().norm(dim=-1, keepdim=True) * directions.double().norm(dim=-1)
+    assert found.dtype == torch.float32
+    assert ((found - exact).abs() <= 1e-5 * size).all()
+    assert byte_product(values[:0], directions).shape == (0, 9)

@@ -27,8 +27,8 @@ from eval import records
 from eval.speed import breakdown, choosing, cold, floor, memory, start, subject, turns
 from eval.speed.material import Exchange, Material, passages
 from eval.speed.names import BM25, CROSS, LARGE, REET, SMALL
-from reet_hf.encoders.packed import multiplies_bfloat16
 from reet_hf.errors import ReetError
+from reet_hf.modeling.processor import multiplies_bfloat16
 from reet_hf.registration import DEFAULT_MODEL
 
 SCHEMA_VERSION = 1

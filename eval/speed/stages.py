@@ -94,10 +94,9 @@ class Watch:
         self.words += words.mask.sum(1).tolist()
 
     def note_facts(self, found: Any, head: Any, known: Any, words: Any, subjects: Any, kinds: Any) -> None:
-        """Facts that were looked for; padding counts as no word."""
-        inside = (found[1] < known.shape[1]).sum(-1)
-        self.subjects[0] += int((inside > 0).sum())
-        self.subjects[1] += int(inside.sum())
+        """Facts that were looked for."""
+        self.subjects[0] += int((subjects[..., 0] >= 0).sum())
+        self.subjects[1] += len(found.owners)
 
 
 @contextmanager

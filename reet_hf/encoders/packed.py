@@ -21,10 +21,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from ..modeling.modeling_reet import ReetModel
+from ..modeling.processor import multiplies_bfloat16
 from .choices import check_choice
 
 PACKED = "reet_packed"
-_FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "arm_bf16")  # what a processor says that multiplies bfloat16 natively
 _PROBE = ((5, 6, 7), (8, 9))  # windows that show whether an encoder can be packed
 
 
@@ -90,12 +90,6 @@ def _resolved(model: ReetModel, precision: str) -> torch.dtype:
         return getattr(torch, precision)
     fast = model.device.type == "cpu" and model.dtype == torch.float32 and multiplies_bfloat16()
     return torch.bfloat16 if fast else model.dtype
-
-
-def multiplies_bfloat16() -> bool:
-    """Whether the processor multiplies matrices of bfloat16 natively, which is several times faster than float32."""
-    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(told.get(name) for name in _FAST_BFLOAT16)
 
 
 class ReorderedLinear(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import torch
 
 from ..conversation import Conversation
 from ..lexicon import FUNCTION_WORDS
-from ..modeling.extraction_head import Words, any_channel
+from ..modeling.extraction_head import OwnFacts, Words, any_channel
 from ..records import EntityMention, Span, Statement
 from ..windows import TokenTable, plan_windows, special_frame
 from .decoding import best_spans
@@ -48,31 +48,22 @@ def decode(logits: torch.Tensor, threshold: float = THRESHOLD) -> list[WordSpan]
         threshold: In (0, 1). A span counts by how far its chance is above it.
     """
     best, channels = logits.max(-1)
-    (found,) = _decoded(best.unsqueeze(0), threshold, lambda row, first, last: True)
+    places = _likely(best, threshold)
+    found = _chosen([(first, first + width) for first, width, _ in places], [each[2] for each in places], threshold)
     return [replace(span, channel=int(channels[span.first, span.last - span.first])) for span in found]
 
 
-def _decoded(logits: torch.Tensor, threshold: float, allowed: Callable[[int, int, int], bool]) -> list[list[WordSpan]]:
-    """For each row what `decode` finds among the spans that are allowed, of channel 0.
-
-    Args:
-        logits: By row, first word and width, of shape `(rows, words, widths)`.
-        threshold: As for `decode`.
-        allowed: Whether a row may have a span, by its first and last word.
-    """
+def _likely(logits: torch.Tensor, threshold: float) -> list[tuple[Any, ...]]:
+    """Places of the logits that are likelier than a threshold, each with its chance behind its numbers."""
     places = (logits > math.log(threshold / (1.0 - threshold))).nonzero(as_tuple=True)
-    values = logits[places].sigmoid().tolist()
-    rows: list[list[tuple[int, int, float]]] = [[] for _ in range(len(logits))]
-    for row, first, width, value in zip(*(place.tolist() for place in places), values, strict=True):
-        if allowed(row, first, first + width):
-            rows[row].append((first, first + width, value))
-    return [
-        [
-            WordSpan(own[n][0], own[n][1], 0, own[n][2])
-            for n in best_spans([(a, b + 1) for a, b, _ in own], [value - threshold for _, _, value in own])
-        ]
-        for own in rows
-    ]
+    return list(zip(*(place.tolist() for place in places), logits[places].sigmoid().tolist(), strict=True))
+
+
+def _chosen(spans: Sequence[tuple[int, int]], chances: Sequence[float], threshold: float) -> list[WordSpan]:
+    """Those of spans, given by first and last word, that are together likeliest, none overlapping another."""
+    half_open = [(first, last + 1) for first, last in spans]
+    best = best_spans(half_open, [chance - threshold for chance in chances])
+    return [WordSpan(*spans[number], 0, chances[number]) for number in best]
 
 
 class FoundWindow(NamedTuple):
@@ -219,8 +210,7 @@ class ReetExtractor:
         if not subjects.shape[1]:
             return [[] for _ in read]
         kinds = torch.full((len(read),), self.fact_kind, device=known.device)
-        logits, places = self.model.extractor.own_facts(known, words, subjects.clamp(min=0), kinds)
-        said = _said(read, found, logits.float().cpu(), places[..., 0].tolist())
+        said = _said(read, subjects.shape[1], self.model.extractor.own_facts(known, words, subjects, kinds))
         facts = padded_rows([_ends([span for _, span in own]) for own in said], 0).to(known.device)
         links = self.model.extractor.links(known, words, subjects.clamp(min=0), facts).float()
         shares = links.masked_fill(subjects[:, None, :, 0] < 0, torch.finfo(links.dtype).min).softmax(-1).cpu()
@@ -234,16 +224,21 @@ class ReetExtractor:
     ) -> list[list[tuple[str, WordSpan]]]:
         """Mentions of each window and kind, those of one kind without overlap, no span as two kinds."""
         found: list[dict[tuple[int, int], tuple[str, WordSpan]]] = [{} for _ in read]
+        values = logits.numpy()
         for kind, own in self.channels.items():
-            anyone = any_channel(logits[..., own]).squeeze(-1)
-            decoded = _decoded(anyone, self.thresholds[kind], lambda row, first, last: read[row].holds(first, last))
-            for place, spans in enumerate(decoded):
-                for span in spans:
+            threshold = self.thresholds[kind]
+            likely: list[tuple[list[tuple[int, int]], list[float]]] = [([], []) for _ in read]
+            for place, first, width, value in _likely(any_channel(logits[..., own]).squeeze(-1), threshold):
+                if read[place].holds(first, first + width):
+                    likely[place][0].append((first, first + width))
+                    likely[place][1].append(value)
+            for place, (spans, chances) in enumerate(likely):
+                for span in _chosen(spans, chances, threshold):
                     if kind == "named" and _names_nothing(read[place].read(conversation, span)[1]):
                         continue
                     known = found[place].get((span.first, span.last))
                     if known is None or known[1].chance < span.chance:
-                        channel = own[int(logits[place, span.first, span.last - span.first, own].argmax())]
+                        channel = own[int(values[place, span.first, span.last - span.first, own].argmax())]
                         found[place][span.first, span.last] = (kind, replace(span, channel=channel))
         return [[spans[ends] for ends in sorted(spans)] for spans in found]
 
@@ -286,33 +281,25 @@ def _ends(spans: Sequence[WordSpan]) -> np.ndarray:
     return np.array([(span.first, span.last) for span in spans], dtype=np.int64).reshape(-1, 2)
 
 
-def _said(
-    read: Sequence[_Window],
-    found: Sequence[Sequence[tuple[str, WordSpan]]],
-    logits: torch.Tensor,
-    begins: Sequence[Sequence[int]],
-) -> list[list[tuple[int, WordSpan]]]:
+def _said(read: Sequence[_Window], subjects: int, facts: OwnFacts) -> list[list[tuple[int, WordSpan]]]:
     """Of each window the facts that are likely of each mention, which stand in its sentence, with its number.
 
     Args:
         read: The windows.
-        found: Their mentions.
-        logits: Of facts by window, mention, word of the mention's sentence and width.
-        begins: First word of the sentence of each mention of each window.
+        subjects: Mentions of each, with padding.
+        facts: What may be said of them.
     """
-    owners = [(place, number) for place, own in enumerate(found) for number in range(len(own))]
-    rows = torch.tensor([place * logits.shape[1] + number for place, number in owners], dtype=torch.long)
-
-    def allowed(row: int, first: int, last: int) -> bool:
-        place, number = owners[row]
-        return read[place].holds(begins[place][number] + first, begins[place][number] + last)
-
+    owners, places = facts.owners.tolist(), facts.places.tolist()
+    likely: dict[int, tuple[list[tuple[int, int]], list[float]]] = {}
+    for row, width, value in _likely(facts.logits.float().cpu(), FACT_THRESHOLD):
+        first = places[row]
+        if read[owners[row] // subjects].holds(first, first + width):
+            spans, chances = likely.setdefault(owners[row], ([], []))
+            spans.append((first, first + width))
+            chances.append(value)
     said: list[list[tuple[int, WordSpan]]] = [[] for _ in read]
-    for (place, number), spans in zip(
-        owners, _decoded(logits.flatten(0, 1)[rows], FACT_THRESHOLD, allowed), strict=True
-    ):
-        begin = begins[place][number]
-        said[place] += [(number, replace(s, first=s.first + begin, last=s.last + begin)) for s in spans]
+    for owner, (spans, chances) in likely.items():
+        said[owner // subjects] += [(owner % subjects, span) for span in _chosen(spans, chances, FACT_THRESHOLD)]
     return said
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -38,6 +39,20 @@ class Words:
     shapes: torch.Tensor
     units: torch.Tensor
     mask: torch.Tensor
+
+
+class OwnFacts(NamedTuple):
+    """What may be said of subjects, by the words that it may begin with, one subject after the other.
+
+    Attributes:
+        logits: By word and width, the lowest number there is where nothing can stand, of shape `(rows, fact_words)`.
+        owners: Whose row it is, counted through all windows with their padding, never falling, of shape `(rows,)`.
+        places: The word in its window, of the same shape.
+    """
+
+    logits: torch.Tensor
+    owners: torch.Tensor
+    places: torch.Tensor
 
 
 class ExtractionHead(nn.Module):
@@ -93,7 +108,7 @@ class ExtractionHead(nn.Module):
             states: Token states scaled to length 1, of shape `(windows, tokens, width)`.
             words: Of the same windows.
         """
-        ends = [states.take_along_dim(place.unsqueeze(-1), 1) for place in (words.first, words.last)]
+        ends = [_rows(states, place) for place in (words.first, words.last)]
         seen = torch.cat(ends, -1) * math.sqrt(states.shape[-1])  # numbers around 1, as before they were scaled
         known = self.dropout(self.word_norm(self.word(seen) + self.shape(words.shapes)))
         return self.dropout(self.mixed_norm(known + self._mixed(known, words.mask.sum(1).clamp(min=1))))
@@ -108,14 +123,14 @@ class ExtractionHead(nn.Module):
         # five times faster than the one for packed rows
         places = torch.arange(known.shape[1], device=known.device).expand(known.shape[:2])
         inside = places < lengths[:, None]
-        turned = torch.where(inside, lengths[:, None] - 1 - places, places).unsqueeze(-1)
+        turned = torch.where(inside, lengths[:, None] - 1 - places, places)
         start = known.new_zeros(1, len(known), self.mixer.hidden_size)
-        rows = (known, known.take_along_dim(turned, 1))
+        rows = (known, _rows(known, turned))
         ahead, back = (
             torch.lstm(row, (start, start), list(weights), True, 1, 0.0, False, False, True)[0]
             for row, weights in zip(rows, self.mixer.all_weights, strict=True)
         )
-        return torch.cat((ahead, back.take_along_dim(turned, 1)), -1) * inside.unsqueeze(-1)
+        return torch.cat((ahead, _rows(back, turned)), -1) * inside.unsqueeze(-1)
 
     def entities(self, known: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Logits of spans by their first word and width, `(windows, words, entity_words, channels)`.
@@ -124,13 +139,12 @@ class ExtractionHead(nn.Module):
         """
         windows, words, _ = known.shape
         starts, ends = (layer(known).unflatten(-1, (self.kinds, self.narrow)) for layer in (self.start, self.end))
-        products = torch.einsum("wikd,wjkd->wkij", starts, ends) / math.sqrt(self.narrow)
+        products = torch.einsum("wikd,wjkd->wkij", starts / math.sqrt(self.narrow), ends)
         last, real = _band(mask, self.entity_words)
         place = last.expand(windows, self.kinds, words, self.entity_words)
         scores = (products.gather(-1, place) + self.width_bias.unsqueeze(1)).permute(0, 2, 3, 1)
-        logits = (
-            scores[..., self.channel_kinds] + self.start_channel(known).unsqueeze(2) + self.end_channel(known)[:, last]
-        )
+        ends = functional.pad(self.end_channel(known), (0, 0, 0, self.entity_words - 1)).unfold(1, self.entity_words, 1)
+        logits = scores[..., self.channel_kinds] + self.start_channel(known).unsqueeze(2) + ends.transpose(2, 3)
         return logits.masked_fill(~real.unsqueeze(-1), torch.finfo(logits.dtype).min)
 
     def facts(self, known: torch.Tensor, words: Words, subjects: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
@@ -139,43 +153,45 @@ class ExtractionHead(nn.Module):
         Args:
             known: What `read` returns.
             words: Of the same windows.
-            subjects: First and last word of each, of shape `(windows, subjects, 2)`; padding may be anything in range.
+            subjects: First and last word of each, of shape `(windows, subjects, 2)`; -1 for padding.
             kinds: How facts are marked in each window, of shape `(windows,)`.
         """
-        logits, places = self.own_facts(known, words, subjects, kinds)
-        count, lowest = known.shape[1], torch.finfo(logits.dtype).min
-        everywhere = logits.new_full((*places.shape[:2], count + 1, self.fact_words), lowest)
-        target = places.unsqueeze(-1).expand_as(logits)
-        return everywhere.scatter(2, target, logits)[:, :, :count]
+        found, (windows, count, _) = self.own_facts(known, words, subjects, kinds), known.shape
+        lowest = torch.finfo(found.logits.dtype).min
+        everywhere = found.logits.new_full((subjects[..., 0].numel(), count, self.fact_words), lowest)
+        placed = everywhere.index_put((found.owners, found.places), found.logits)
+        return placed.unflatten(0, (windows, subjects.shape[1]))
 
-    def own_facts(
-        self, known: torch.Tensor, words: Words, subjects: torch.Tensor, kinds: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same for the words of each subject's sentence alone, and which words these are.
+    def own_facts(self, known: torch.Tensor, words: Words, subjects: torch.Tensor, kinds: torch.Tensor) -> OwnFacts:
+        """The same for the words of each subject's sentence alone, where its facts stand.
 
-        Returns:
-            Logits of shape `(windows, subjects, longest, fact_words)`; places of the words in their windows, the number
-            of words for padding, of shape `(windows, subjects, longest)`.
+        Args:
+            known, words, subjects, kinds: As for `facts`.
         """
-        windows, count, _ = known.shape
-        own = torch.cat([known.take_along_dim(subjects[..., side, None], 1) for side in (0, 1)], -1)
-        as_start, as_end, scale = (self.subject(own) + self.fact_kind(kinds).unsqueeze(1)).chunk(3, -1)
-        places, inside = _own_sentence(words, subjects)  # a fact stands in the sentence of its subject
-        window = torch.arange(windows, device=known.device)[:, None, None]
-        distance = self.fact_distance(_distance(subjects, places))
+        window, subject = (subjects[..., 0] >= 0).nonzero(as_tuple=True)
+        owners, places, later = _own_sentences(words, window, subjects[window, subject, 0])
+        ends = subjects[window, subject]
+        own = _rows(known, subjects.clamp(min=0).flatten(1)).unflatten(1, (-1, 2)).flatten(2)[window, subject]
+        views = self.subject(own) + self.fact_kind(kinds)[window]
+        as_start, as_end, scale = views.index_select(0, owners).chunk(3, -1)
+        first, final = ends.index_select(0, owners).unbind(-1)
+        distance = self.fact_distance(_distance(first, final, places))
+        place, flat = window[owners] * known.shape[1] + places, known.flatten(0, 1)
         sides = []
-        layers = ((as_start, self.fact_start, self.fact_from), (as_end, self.fact_end, self.fact_to))
-        for view, layer, out in layers:
-            plain, scaled = layer(known)[window, places].chunk(2, -1)
-            hidden = plain + view.unsqueeze(2) + distance + scaled * scale.unsqueeze(2)
+        for view, layer, out in (
+            (as_start, self.fact_start, self.fact_from),
+            (as_end, self.fact_end, self.fact_to),
+        ):
+            plain, scaled = layer(flat).index_select(0, place).chunk(2, -1)
+            hidden = torch.addcmul(plain + view + distance, scaled, scale)
             sides.append(out(functional.gelu(hidden)).squeeze(-1))
-        first, final = subjects[..., 0, None], subjects[..., 1, None]
-        ends, real, before = (self._from_each(column) for column in (sides[1], inside, places < first))
-        logits = (sides[0] + self.same_unit[0]).unsqueeze(-1) + ends + self.fact_width
-        apart = before | (places > final).unsqueeze(-1)  # a fact is no part of its subject
-        lowest = torch.finfo(logits.dtype).min
-        logits = logits.masked_fill(~(real & inside.unsqueeze(-1) & apart), lowest)
-        return logits, places.masked_fill(~inside, count)
+        logits = (sides[0] + self.same_unit[0]).unsqueeze(-1) + self._from_each(sides[1]) + self.fact_width
+        # a fact ends within its sentence and is no part of its subject
+        reach = torch.where(places < first, torch.minimum(first - places, later), later)
+        reach = reach.masked_fill((places >= first) & (places <= final), 0)
+        outside = torch.arange(self.fact_words, device=reach.device) >= reach.unsqueeze(-1)
+        logits = logits.masked_fill(outside, torch.finfo(logits.dtype).min)
+        return OwnFacts(logits, window[owners] * subjects.shape[1] + subject[owners], places)
 
     def _from_each(self, column: torch.Tensor) -> torch.Tensor:
         """What a column `(…, words)` says of each word and those after it, 0 behind: `(…, words, fact_words)`."""
@@ -190,10 +206,7 @@ class ExtractionHead(nn.Module):
             subjects: First and last word of each, of shape `(windows, subjects, 2)`.
             facts: The same of facts, `(windows, facts, 2)`.
         """
-        ends = [
-            torch.cat([known.take_along_dim(spans[..., side, None], 1) for side in (0, 1)], -1)
-            for spans in (subjects, facts)
-        ]
+        ends = [_rows(known, spans.flatten(1)).unflatten(1, (-1, 2)).flatten(2) for spans in (subjects, facts)]
         as_subject, scale = self.subject(ends[0])[..., : self.narrow], math.sqrt(self.narrow)
         products = self.link(ends[1]) @ as_subject.transpose(1, 2) / scale
         before = facts[..., 0, None] - subjects[:, None, :, 1]
@@ -212,19 +225,36 @@ def _band(mask: torch.Tensor, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     return inside, (last < count) & mask.unsqueeze(-1) & mask[:, inside]
 
 
-def _own_sentence(words: Words, subjects: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The words of each subject's sentence, and which of these are no padding: both `(windows, subjects, longest)`."""
-    unit = words.units.gather(1, subjects[..., 0]).unsqueeze(-1)
-    units, mask = words.units.unsqueeze(1), words.mask.unsqueeze(1)
-    length = ((units == unit) & mask).sum(-1, keepdim=True)
-    begin = ((units < unit) & mask).sum(-1, keepdim=True)
-    step = torch.arange(max(int(length.max()), 1), device=length.device)
-    return (begin + step).clamp(max=words.units.shape[1] - 1), step < length
+def _rows(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Rows of values `(windows, rows, size)` at places `(windows, places)`: `(windows, places, size)`."""
+    offsets = torch.arange(len(values), device=values.device).unsqueeze(-1) * values.shape[1]
+    return values.flatten(0, 1).index_select(0, (places + offsets).flatten()).unflatten(0, places.shape)
 
 
-def _distance(subjects: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Words between each subject and words, signed, shifted to be a place: of the shape of `places`."""
-    before, after = places - subjects[..., 0, None], places - subjects[..., 1, None]
+def _own_sentences(
+    words: Words, windows: torch.Tensor, firsts: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The words of the sentences of subjects, one subject after the other, each of the shape `(words_of_all,)`.
+
+    Args:
+        words: Of the windows.
+        windows: Of each subject, of shape `(subjects,)`.
+        firsts: First word of each.
+
+    Returns:
+        The number of the subject; the place of the word in its window; and how many words of the sentence begin there.
+    """
+    unit, inside = words.units[windows, firsts].unsqueeze(-1), words.mask[windows]
+    lengths = ((words.units[windows] == unit) & inside).sum(-1)
+    begins = ((words.units[windows] < unit) & inside).sum(-1)
+    owners = torch.repeat_interleave(lengths)
+    steps = torch.arange(len(owners), device=owners.device) - (lengths.cumsum(0) - lengths)[owners]
+    return owners, begins[owners] + steps, lengths[owners] - steps
+
+
+def _distance(first: torch.Tensor, final: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Words between subjects and words, signed, shifted to be a place; all of the same shape."""
+    before, after = places - first, places - final
     gap = torch.where(before < 0, before, torch.where(after > 0, after, 0))
     return gap.clamp(-DISTANCES, DISTANCES) + DISTANCES
 

@@ -299,7 +299,7 @@ class ExtractionMixin:
             losses["entity"] = entity_loss(entities, channel_groups, entity_labels, mask)
         if subjects is not None and fact_kinds is not None and subjects.shape[1]:
             inside = subjects.clamp(min=0)
-            output.facts = self.extractor.facts(known, words, inside, fact_kinds.clamp(min=0))
+            output.facts = self.extractor.facts(known, words, subjects, fact_kinds.clamp(min=0))
             if fact_labels is not None and fact_labels.shape[1]:
                 output.links = self.extractor.links(known, words, inside, fact_labels[..., 2:].clamp(min=0))
                 marked = mask & (fact_kinds >= 0).unsqueeze(-1)

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from .configuration_reet import ReetConfig
+from .processor import byte_product, multiplies_bfloat16
 
 TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the match's rarity, rarity
 UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
@@ -204,13 +205,13 @@ class TurnHead(PriorHead):
         """What `TokenIndex.look` returns, of states that are kept as whole numbers, in one product.
 
         Args:
-            values: States before they are scaled, of shape `(tokens, width)`.
+            values: States before they are scaled, of shape `(tokens, width)`, int8.
             scales: What makes states of them, of shape `(tokens,)`.
             norms: Their Euclidean length before that, of the same shape.
             targets: Directions, of shape `(targets, width)`.
         """
-        both = torch.cat((targets, self.key.weight)).to(values.dtype)
-        cosine, keys = (values @ both.T).to(targets.dtype).split((len(targets), len(self.key.weight)), -1)
+        both = byte_product(values, torch.cat((targets, self.key.weight)))
+        cosine, keys = both.split((len(targets), len(self.key.weight)), -1)
         lengths = norms.to(targets.dtype).clamp(min=1e-6).unsqueeze(-1)
         return cosine / lengths, torch.addcmul(self.key.bias, keys, scales.to(targets.dtype).unsqueeze(-1))
 
@@ -237,7 +238,7 @@ class TurnHead(PriorHead):
         coverage = self._coverage(asked, context.words, rarity, places, len(lengths))
         features = _unit_features(found, coverage, lengths, queries.mask)
         inner = self._inner(found.hidden, features)
-        around = self.unit_neighbours(inner.permute(1, 2, 0)).permute(2, 0, 1)
+        around = self._around(inner)
         return found.logits + self._unit_logits(inner, around, features)[places]
 
     def coarse_to_fine(
@@ -267,8 +268,8 @@ class TurnHead(PriorHead):
         coverage = self._coverage(asked, context.words, rarity, places, len(lengths))
         features = _unit_features(coarse, coverage, lengths, mask)
         inner = self._inner(coarse.hidden, features)
-        around = self.unit_neighbours(inner.permute(1, 2, 0)).permute(2, 0, 1)
-        logits = coarse.logits + self._unit_logits(inner, around, features)
+        around = self._around(inner)
+        logits = coarse.logits + self._unit_logits(inner, around, features, coarse=True)
 
         ranked = logits.amax(-1).argsort(descending=True, stable=True)
         best = ranked[: int(torch.searchsorted(lengths[ranked].cumsum(0), room, right=True))].sort().values
@@ -359,19 +360,36 @@ class TurnHead(PriorHead):
         """What a sentence is for itself, of shape `(units, queries, unit_dim)`."""
         return functional.gelu(self.unit_in(torch.cat((hidden, features), -1)))
 
-    def _around(self, inner: torch.Tensor, units: torch.Tensor) -> torch.Tensor:
-        """What `unit_neighbours` says of some sentences only, of shape `(some, queries, unit_dim)`."""
-        reach = self.unit_neighbours.padding[0]
-        beside = units.unsqueeze(-1) + torch.arange(-int(reach), int(reach) + 1, device=units.device)
-        there = ((beside >= 0) & (beside < len(inner)))[..., None, None]
-        near = inner[beside.clamp(0, len(inner) - 1)] * there
-        around = torch.einsum("ukqw,wk->uqw", near, self.unit_neighbours.weight.squeeze(1))
+    def _around(self, inner: torch.Tensor, units: torch.Tensor | None = None) -> torch.Tensor:
+        """What `unit_neighbours` says of all sentences, or of some, of shape `(units, queries, unit_dim)`.
+
+        Sums of shifted rows are several times as fast on a processor as a convolution by channels.
+        """
+        reach = int(self.unit_neighbours.padding[0])
+        weights = self.unit_neighbours.weight.squeeze(1).T.contiguous()
+        beside = functional.pad(inner, (0, 0, 0, 0, reach, reach))
+        around = torch.zeros_like(inner if units is None else inner[: len(units)])
+        for k, weight in enumerate(weights):
+            around.addcmul_(beside[k : k + len(inner)] if units is None else beside.index_select(0, units + k), weight)
         return around if self.unit_neighbours.bias is None else around + self.unit_neighbours.bias
 
-    def _unit_logits(self, inner: torch.Tensor, around: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-        """The sentence's part of the logits, of shape `(units, queries)`."""
-        mixed = inner + functional.gelu(self.unit_mix(self.dropout(around)))
-        return self.unit_out(torch.cat((mixed, features), -1)).squeeze(-1)
+    def _unit_logits(
+        self, inner: torch.Tensor, around: torch.Tensor, features: torch.Tensor, coarse: bool = False
+    ) -> torch.Tensor:
+        """The sentence's part of the logits, of shape `(units, queries)`.
+
+        Args:
+            inner, around, features: What a sentence is, and its neighbours say.
+            coarse: Whether the largest product may be one of bfloat16, where that is faster.
+        """
+        if coarse and inner.device.type == "cpu" and multiplies_bfloat16():
+            layer, short = self.unit_mix, torch.bfloat16
+            heard = functional.linear(around.to(short), layer.weight.to(short), layer.bias.to(short)).to(inner.dtype)
+        else:
+            heard = self.unit_mix(self.dropout(around))
+        mixed = inner + functional.gelu(heard)
+        own, told = self.unit_out.weight[0].split((mixed.shape[-1], features.shape[-1]))
+        return mixed @ own + features @ told + self.unit_out.bias
 
 
 def _unit_features(

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..budget import is_number
 from ..conversation import Conversation, Message
 from ..encoders.backends import WindowEncoder
-from ..encoders.packed import PackedEncoder, multiplies_bfloat16
+from ..encoders.packed import PackedEncoder
 from ..errors import ReetError
 from ..modeling.turn_head import Queries, TokenIndex, TurnContext
 from ..recall import brings_back, recall_calls
@@ -102,8 +102,6 @@ class ReetScorer:
         self.tokenizer = tokenizer
         self.progress = progress
         self.reader: Callable[[Sequence[Ids]], list[torch.Tensor]] = self.read_windows
-        fast = model.device.type == "cpu" and multiplies_bfloat16()
-        self._coarse = torch.bfloat16 if fast else model.dtype  # whole numbers below 256 are exact in either
         self._before, self._after = special_frame(tokenizer)
         self._capacity = model.config.window_tokens - len(self._before) - len(self._after)
 
@@ -270,15 +268,11 @@ class ReetScorer:
             return self.model.score(index, context).importance[:, -1]
         head, queries = self.model.scorer, self._queries(query, history)
 
-        dtype = self.model.dtype
-
         def look(rows: Rows, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            taken = state.states.take(rows)
-            return head.look(taken.values.to(dtype), taken.scales, taken.norms, targets)
+            return head.look(*state.states.take(rows), targets)
 
         def look_at_units(units: Rows, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            taken = state.unit_states.take(units)
-            return head.look(taken.values.to(self._coarse), taken.scales, taken.norms, targets)
+            return head.look(*state.unit_states.take(units), targets)
 
         if len(state.tokens) <= REFINED_TOKENS:
             return head.importance(look, context, queries)[:, -1]
