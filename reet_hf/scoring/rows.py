@@ -90,7 +90,9 @@ class Quantized(NamedTuple):
 
     def only(self, rows: Rows) -> Quantized:
         """Some of them."""
-        return Quantized(self.values[rows], self.scales[rows], self.norms[rows])
+        if isinstance(rows, slice):
+            return Quantized(self.values[rows], self.scales[rows], self.norms[rows])
+        return Quantized(*(part.index_select(0, rows) for part in self))  # copies rows, where an index copies numbers
 
     def states(self, dtype: torch.dtype) -> torch.Tensor:
         """As numbers of a type again."""
