@@ -156,16 +156,17 @@ class Candidates:
 
     def spans(self, levels: np.ndarray) -> list[Span]:
         """What is kept of each unit at its level, in order."""
-        found: list[Span] = []
         kept = np.flatnonzero(levels > NOTHING)
-        for place, level, (message, start, end) in zip(
+        whole, slices = self.levels - 1, () if self.forms is None else self.forms.slices
+        found: list[Sequence[int]] = []
+        for place, level, row in zip(
             kept.tolist(), levels[kept].tolist(), self.table.places[kept].tolist(), strict=True
         ):
-            if self.forms is None or level == self.levels - 1:
-                found.append(Span(message, start, end))
+            if level == whole:
+                found.append(row)
             else:
-                found.extend(Span(message, first, last) for first, last in self.forms.slices[place][level])
-        return found
+                found += [(row[0], start, end) for start, end in slices[place][level]]
+        return Span.of(found)
 
     def only(self, places: np.ndarray) -> Candidates:
         """Some of the units, by their places in order, without forms and what they cover."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -308,7 +308,7 @@ def clipped(found: Sequence[SpanOrUnit], parts: Sequence[Span]) -> list[SpanOrUn
             part, near = parts[near], near + 1
             start, end = max(part.start, each.start), min(part.end, each.end)
             if part.message == each.message and (start < end or (part.start, part.end) == (each.start, each.end)):
-                inside.append(replace(each, start=start, end=end))
+                inside.append(each.part(start, end))
     return inside
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
 
 from .uncollected import uncollected
 
 SCHEMA_VERSION = 1
 
 
-@dataclass(frozen=True, order=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Characters `start` to `end` (half-open) of the text of message number `message`."""
 
     message: int
     start: int
     end: int
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> list[Span]:
+        """The spans of many `(message, start, end)`."""
+        return list(map(partial(tuple.__new__, cls), rows))  # without a call of Python for each
 
     def overlaps(self, other: Span) -> bool:
         """Whether the two spans share at least one character."""
@@ -26,6 +31,10 @@ class Span:
     def contains(self, other: Span) -> bool:
         """Whether every character of `other` lies in this span."""
         return self.message == other.message and self.start <= other.start and other.end <= self.end
+
+    def part(self, start: int, end: int) -> Span:
+        """Characters `start` to `end` of the same message."""
+        return Span(self.message, start, end)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -47,6 +56,10 @@ class Unit:
     def span(self) -> Span:
         """The unit's place without its kind."""
         return Span(self.message, self.start, self.end)
+
+    def part(self, start: int, end: int) -> Unit:
+        """Characters `start` to `end` of the same message, as a unit of the same kind and group."""
+        return replace(self, start=start, end=end)
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -204,7 +217,7 @@ class Compressed:
                 )
             },
             "omitted": [
-                {"id": left.id, "tokens": left.tokens, "spans": [_fields(span) for span in left.spans]}
+                {"id": left.id, "tokens": left.tokens, "spans": [span._asdict() for span in left.spans]}
                 for left in self.omitted
             ],
             "schema_version": SCHEMA_VERSION,

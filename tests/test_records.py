@@ -42,8 +42,8 @@ SPANS = st.builds(
 
 @pytest.mark.parametrize("record", [*RECORDS, FULL], ids=lambda record: type(record).__name__)
 def test_records_are_frozen(record):
-    name = dataclasses.fields(record)[0].name
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    name = record._fields[0] if isinstance(record, tuple) else dataclasses.fields(record)[0].name
+    with pytest.raises(AttributeError):  # `dataclasses.FrozenInstanceError` is one
         setattr(record, name, getattr(record, name))
 
 
