@@ -419,7 +419,7 @@ def _backed(
     """Chances of units as `choice.backed` has them for one query; what was pooled where there is none."""
     if scores.chances is None or scores.prior is None:
         return pooled
-    return backed(pooled, pool(replace(scores, chances=scores.prior), places), running)
+    return backed(pooled, pool(scores, places, scores.prior), running)
 
 
 def _above(candidates: Candidates, threshold: float, scores: TokenScores) -> Candidates:

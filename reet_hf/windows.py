@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,7 @@ def _words(text: str, encoding: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return words[:, 0], begins.astype(np.int64), words[:, 1]
 
 
+@lru_cache(maxsize=1 << 17)
 def word_shape(word: str) -> int:
     """How a word is written, which an uncased vocabulary does not tell.
 

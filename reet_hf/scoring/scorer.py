@@ -31,6 +31,7 @@ from .token_cache import ScorerState
 BATCH_TOKENS = {"cpu": 1024}  # tokens that go through the encoder together: more are no faster there, and take room
 DEVICE_BATCH_TOKENS = 4096  # on any other device
 REFINED_TOKENS = 8192  # that are looked at one by one for a query; of a longer conversation those of its best sentences
+MESSAGE = 1 << 32  # characters that a message has room for where places are told by one number
 LEAST_STATE_TOKENS = 2 * REFINED_TOKENS
 
 Ids = list[int]
@@ -53,6 +54,11 @@ class TokenScores:
     importance: np.ndarray
     chances: np.ndarray | None = None
     prior: np.ndarray | None = None
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """First character of each span and the one after its last as numbers that rise through all messages."""
+        return self.messages * MESSAGE + self.starts, self.messages * MESSAGE + self.ends
 
 
 class Scorer(Protocol):
@@ -371,23 +377,24 @@ def calibrated(logits: np.ndarray, config: Any, asked: bool) -> np.ndarray:
     return chance(logits, getattr(config, f"{kind}_scale"), getattr(config, f"{kind}_shift"))
 
 
-def pool(scores: TokenScores, places: np.ndarray) -> np.ndarray:
-    """Mean importance of the scored spans that overlap each place, of shape `(places,)`; of chances, where there are.
+def pool(scores: TokenScores, places: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+    """Mean of values of the scored spans that overlap each place, of shape `(places,)`.
 
     Args:
         scores: The scored spans.
         places: `(message, start, end)` of each place, of shape `(places, 3)`. One that overlaps no scored span gets
             the lowest value there is.
+        values: Of the scored spans; default: their chances, where there are, else their importance.
     """
-    values = scores.importance if scores.chances is None else scores.chances
+    if values is None:
+        values = scores.importance if scores.chances is None else scores.chances
     if not len(places):
         return np.zeros(0)
     if not len(scores.starts):
         return np.full(len(places), 0.0 if scores.chances is None else 0.5)
-    scale = int(max(scores.ends.max(), places[:, 2].max())) + 1
-    firsts, lasts = scores.messages * scale + scores.starts, scores.messages * scale + scores.ends
-    low = np.searchsorted(lasts, places[:, 0] * scale + places[:, 1], side="right")
-    high = np.searchsorted(firsts, places[:, 0] * scale + places[:, 2], side="left")
+    firsts, lasts = scores.bounds
+    low = np.searchsorted(lasts, places[:, 0] * MESSAGE + places[:, 1], side="right")
+    high = np.searchsorted(firsts, places[:, 0] * MESSAGE + places[:, 2], side="left")
     sums = np.concatenate(([0.0], np.cumsum(values, dtype=np.float64)))
     found = high > low
     means = (sums[np.maximum(high, low)] - sums[low]) / np.maximum(high - low, 1)
