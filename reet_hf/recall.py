@@ -217,8 +217,9 @@ class Omitted:
         fresh: dict[str, list[int]] = {}
         known: list[str] = []
         for omission in omissions:
-            spans = tuple(Span(int(s["message"]), int(s["start"]), int(s["end"])) for s in omission["spans"])
-            if set(spans) <= set(self.places.get(omission["id"], ())):
+            spans = tuple(Span.of((s["message"], s["start"], s["end"]) for s in omission["spans"]))
+            before = self.places.get(omission["id"], ())
+            if spans == before or set(spans) <= set(before):
                 known.append(omission["id"])
             else:
                 flat = [number for span in spans for number in (span.message, span.start, span.end)]

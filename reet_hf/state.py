@@ -198,9 +198,10 @@ def place_costs(conversation: Conversation, places: np.ndarray, counts: Counts) 
 
 def _slices(state: State, found: Sequence[Unit]) -> Iterator[Slices]:
     """The forms of units: what is no English prose, and what states a constraint, has none but itself."""
-    mentions: dict[int, list[Mention]] = {}
-    for mention in state.mentions:
-        mentions.setdefault(mention.message, []).append(mention)
+    if not len(found):
+        return
+    first = bisect_left(state.mentions, found[0].message, key=attrgetter("message"))
+    mentions = _by_message(state.mentions[first:])
     for number, own in groupby(found, key=lambda unit: unit.message):
         text = state.conversation.messages[number].text
         named = [(m.start, m.end) for m in mentions.get(number, ()) if m.type != "CONSTRAINT"]
