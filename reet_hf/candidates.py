@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -157,16 +158,19 @@ class Candidates:
     def spans(self, levels: np.ndarray) -> list[Span]:
         """What is kept of each unit at its level, in order."""
         kept = np.flatnonzero(levels > NOTHING)
-        whole, slices = self.levels - 1, () if self.forms is None else self.forms.slices
-        found: list[Sequence[int]] = []
-        for place, level, row in zip(
-            kept.tolist(), levels[kept].tolist(), self.table.places[kept].tolist(), strict=True
-        ):
-            if level == whole:
-                found.append(row)
-            else:
-                found += [(row[0], start, end) for start, end in slices[place][level]]
-        return Span.of(found)
+        rows, at = self.table.places[kept], levels[kept]
+        short = at < self.levels - 1
+        if self.forms is not None and short.any():
+            slices = self.forms.slices
+            parts = [
+                slices[place][level] for place, level in zip(kept[short].tolist(), at[short].tolist(), strict=True)
+            ]
+            counts = np.ones(len(kept), dtype=np.int64)
+            counts[short] = np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
+            ends = np.fromiter(chain.from_iterable(chain.from_iterable(parts)), dtype=np.int64).reshape(-1, 2)
+            rows = np.repeat(rows, counts, axis=0)
+            rows[np.repeat(short, counts), 1:] = ends
+        return Span.of(zip(*rows.T.tolist(), strict=True))
 
     def only(self, places: np.ndarray) -> Candidates:
         """Some of the units, by their places in order, without forms and what they cover."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from .candidates import NOTHING, Candidates
 
-RUN = 4096  # steps that are looked at together at first
+RUN = 4096  # steps that are looked at together at the least
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,11 @@ class Steps:
         values: Worth of the step.
         members: Units, those of a choice together and in order, of shape `(units,)`.
         starts: Where in `members` the units of each choice begin, and where the last ones end, `(choices + 1,)`.
-        openers: Number of the step of each opening of a step, level by level, of shape `(pairs,)`.
+        openers: Unit of each opening, those of a choice together, of shape `(pairs,)`.
         opened: Number of what it opens, of the same shape.
+        firsts: Where in `openers` those of each choice begin, and where the last ones end, `(choices + 1,)`.
+        shows: Whether there is anything of each unit at each level, of shape `(levels, units)`.
+        leading: How many steps are ranked at once; of the others those that can be bought after these.
     """
 
     costs: np.ndarray
@@ -34,32 +36,44 @@ class Steps:
     starts: np.ndarray
     openers: np.ndarray
     opened: np.ndarray
+    firsts: np.ndarray
+    shows: np.ndarray
+    leading: int
 
     @classmethod
-    def of(cls, candidates: Candidates) -> Steps:
-        """The steps of all choices."""
+    def of(cls, candidates: Candidates, room: int | None = None) -> Steps:
+        """The steps of all choices.
+
+        Args:
+            candidates: The units.
+            room: About as many tokens will be used, if that is known.
+        """
         dense, count = candidates.choices()
         forms = candidates.forms
         totals = candidates.costs[None] if forms is None else forms.costs
-        members = np.argsort(dense, kind="stable")
-        starts = np.searchsorted(dense[members], np.arange(count + 1))
-        summed = np.stack([np.bincount(dense, row, count).astype(np.int64) for row in totals])
-        score = np.maximum.reduceat(candidates.scores[members], starts[:-1]) if count else candidates.scores
+        members, starts, score = np.arange(len(dense)), np.arange(count + 1), candidates.scores
+        if count < len(dense):
+            members = np.argsort(dense, kind="stable")
+            starts = np.searchsorted(dense[members], starts)
+            score = np.maximum.reduceat(score[members], starts[:-1])
         worth = np.ones(1) if forms is None else np.asarray(forms.worth)
-        costs, worths = np.diff(summed, axis=0, prepend=0), worth[:, None] * score
+        costs = np.diff(np.stack([_summed(row, dense, count).astype(np.int64) for row in totals]), axis=0, prepend=0)
+        worths = worth[:, None] * score
         if candidates.covered is not None:
-            worths[0] += np.bincount(dense, candidates.covered, count) / np.maximum(costs[0], 1)
+            worths[0] += _summed(candidates.covered, dense, count) / np.maximum(costs[0], 1)
         values = costs * worths
         if candidates.along is not None:
-            costs = costs * ~np.bincount(dense, candidates.along, count).astype(bool)
-        owners, numbers = candidates.openings.pairs()
+            costs = costs * ~_summed(candidates.along, dense, count).astype(bool)
+        openers, opened = candidates.openings.pairs()
+        if len(openers) > len(dense) or count < len(dense):
+            order = np.argsort(dense[openers], kind="stable")
+            openers, opened = openers[order], opened[order]
+        firsts = np.searchsorted(dense[openers], np.arange(count + 1))
         shows = np.ones((1, len(dense)), dtype=bool) if forms is None else forms.shows
-        seen = shows[:, owners]
-        levels, pairs = np.nonzero(seen)
-        openers, opened = levels * count + dense[owners][pairs], numbers[pairs]
-        if count < len(dense):  # units of one choice may open the same
-            openers, opened = np.unique(np.column_stack((openers, opened)), axis=0).T
-        return cls(costs, worths, values, members, starts, openers, opened)
+        leading = costs.size
+        if room is not None and not (candidates.weighed is not None and candidates.weighed.any()):
+            leading = max(RUN, int(room * costs.size / max(int(costs.sum()), 1)))
+        return cls(costs, worths, values, members, starts, openers, opened, firsts, shows, leading)
 
     @property
     def choices(self) -> int:
@@ -81,31 +95,42 @@ class Steps:
         return found
 
     @cached_property
-    def ranked(self) -> Ranked:
-        """The steps by falling worth of a token."""
-        order = _falling(self.worths)
-        sorted_pairs = np.argsort(self.openers, kind="stable")
-        counts = np.bincount(self.openers, minlength=self.costs.size)
-        firsts, own = (np.cumsum(counts) - counts)[order], counts[order]
-        within = np.arange(len(self.openers)) - np.repeat(np.cumsum(own) - own, own)
-        pairs = sorted_pairs[np.repeat(firsts, own) + within]
-        openers = np.repeat(np.arange(len(order)), own)
-        return Ranked(order, self.costs.ravel()[order], openers, self.opened[pairs])
+    def ranked(self) -> tuple[Ranked, np.ndarray]:
+        """The leading steps by falling worth of a token, and whether each step is one of the others."""
+        best = self.best(np.arange(self.costs.size), self.leading)
+        others = np.ones(self.costs.shape, dtype=bool)
+        others.ravel()[best] = False
+        return self.run(best), others
+
+    def best(self, steps: np.ndarray, count: int) -> np.ndarray:
+        """The best of some steps by falling worth of a token: so many, and those that are worth as much as the last.
+
+        Args:
+            steps: Their numbers, level by level, rising.
+            count: How many.
+        """
+        losses = -self.worths.ravel()[steps]
+        if count < len(steps):
+            ahead = losses <= np.partition(losses, count - 1)[count - 1]
+            steps, losses = steps[ahead], losses[ahead]
+        return steps[np.argsort(losses, kind="stable")]
+
+    def run(self, steps: np.ndarray) -> Ranked:
+        """Steps, in the order of their numbers as given, with what they cost and open."""
+        levels, choices = np.divmod(steps, self.choices)
+        counts = self.firsts[choices + 1] - self.firsts[choices]
+        places = np.repeat(np.arange(len(steps)), counts)
+        pairs = np.arange(len(places)) + np.repeat(self.firsts[choices] - np.cumsum(counts) + counts, counts)
+        seen = self.shows[levels[places], self.openers[pairs]]
+        places, opened = places[seen], self.opened[pairs[seen]]
+        if self.choices < len(self.members) and len(places):  # units of one choice may open the same
+            places, opened = np.unique(np.column_stack((places, opened)), axis=0).T
+        return Ranked(steps, self.costs.ravel()[steps], places, opened)
 
 
-def _falling(worths: np.ndarray) -> np.ndarray:
-    """Numbers of steps, level by level, by falling worth: of those with the same, the first one first.
-
-    Levels are mostly in one order, that of the scores, so each begins in the order of the one after it; sorting what is
-    nearly in order, and joining what is in order, takes little (Timsort).
-    """
-    choices = worths.shape[1]
-    order, rows = np.arange(choices), []
-    for worth in -worths[::-1]:
-        order = order[np.argsort(worth[order], kind="stable")]
-        rows.append(order)
-    steps = np.concatenate([level * choices + row for level, row in enumerate(reversed(rows))])
-    return steps[np.argsort(-worths.ravel()[steps], kind="stable")]
+def _summed(values: np.ndarray, dense: np.ndarray, count: int) -> np.ndarray:
+    """Sums of values of units, of shape `(units,)`, by choice, of shape `(choices,)`."""
+    return values if count == len(dense) else np.bincount(dense, values, count)
 
 
 @dataclass(frozen=True)
@@ -123,15 +148,6 @@ class Ranked:
     costs: np.ndarray
     openers: np.ndarray
     opened: np.ndarray
-
-    def runs(self, first: int) -> Iterator[Ranked]:
-        """All steps in runs, the first of `first` steps and each later one as long as all before it."""
-        start, end = 0, first
-        while start < len(self.steps):
-            low, high = np.searchsorted(self.openers, (start, end)).tolist()
-            pairs = slice(low, high)
-            yield Ranked(self.steps[start:end], self.costs[start:end], self.openers[pairs] - start, self.opened[pairs])
-            start, end = end, 2 * end
 
 
 def value(steps: Steps, levels: np.ndarray) -> float:
@@ -154,11 +170,16 @@ def greedy(steps: Steps, candidates: Candidates, overheads: np.ndarray, room: in
     of that, is the highest.
     """
     purchase = _Purchase(steps, candidates, overheads, room, levels)
-    everything = len(steps.ranked.steps)
-    for run in steps.ranked.runs(RUN if purchase.weighed is None else everything):  # what waits may go anywhere
-        purchase.begin(run)
-        while purchase.goes_on():
-            pass
+    run, others = steps.ranked
+    purchase.spend(run)
+    count = steps.leading
+    while len(left := purchase.affordable(others)):
+        best = steps.best(left, count)
+        purchase.spend(steps.run(best))
+        others = np.zeros_like(others)
+        others.ravel()[left] = True
+        others.ravel()[best] = False
+        count *= 2
     return steps.to_units(purchase.level)
 
 
@@ -180,12 +201,21 @@ class _Purchase:
         if self.weighed is not None:
             self._worths, self._waited = steps.worths.ravel().copy(), np.zeros(steps.costs.size, dtype=bool)
 
-    def begin(self, run: Ranked) -> None:
-        """Turn to the next steps."""
+    def spend(self, run: Ranked) -> None:
+        """Buy what can be bought of the next steps."""
         self._left, self._costs = run.steps, run.costs
         self._openers, self._numbers = run.openers, run.opened % max(len(self._overheads), 1)
+        while self._goes_on():
+            pass
 
-    def goes_on(self) -> bool:
+    def affordable(self, steps: np.ndarray) -> np.ndarray:
+        """Numbers of those of the next steps, of shape `(levels, choices)`, that there may be room for."""
+        found = steps & (self._steps.costs <= self.room)
+        for level, own in enumerate(found):
+            own &= (self.level == level - 1) | (found[level - 1] if level else False)
+        return np.flatnonzero(found)
+
+    def _goes_on(self) -> bool:
         """Buy the next run of steps; whether another may follow."""
         self._drop_hopeless()
         if not len(self._left):

@@ -59,7 +59,7 @@ def fit(
         if count(whole) <= limit:
             return whole
     taken = inside(candidates.table.places, span_array(protected))
-    steps = Steps.of(candidates)
+    steps = Steps.of(candidates, limit)
     wanted = choose(candidates, overheads, limit, floor, taken, steps)
     spans, used, levels = _shrink(candidates, steps, wanted, taken, limit, protected, count)
     if marked and (levels != wanted).any():

@@ -5,12 +5,14 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import reet_hf.greedy
 from reet_hf.candidates import NOTHING, Candidates, Forms
 from reet_hf.greedy import Steps, greedy
-from reet_hf.records import Unit
+from reet_hf.records import Span, Unit
 
 
 @st.composite
@@ -99,9 +101,26 @@ def one_by_one(candidates: Candidates, prices: np.ndarray, room: int, levels: np
     return levels
 
 
-@given(purchases())
+@given(purchases(), st.sampled_from([None, 1, 2, 5, 4096]))
 @settings(deadline=None, max_examples=600)
-def test_runs_of_steps_are_bought_as_one_by_one(made):
+def test_runs_of_steps_are_bought_as_one_by_one(made, least):
     candidates, prices, room, start = made
-    found = greedy(Steps.of(candidates), candidates, prices, room, start)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reet_hf.greedy, "RUN", least)
+        steps = Steps.of(candidates, None if least is None else 0)
+    found = greedy(steps, candidates, prices, room, start)
     assert found.tolist() == one_by_one(candidates, prices, room, start).tolist()
+
+
+@given(purchases(), st.data())
+def test_spans_are_those_of_each_unit_at_its_level(made, data):
+    candidates, last = made[0], made[0].levels - 1
+    level = st.integers(NOTHING, last)
+    levels = np.array(data.draw(st.lists(level, min_size=len(candidates.units), max_size=len(candidates.units))))
+    expected = []
+    for place, (unit, own) in enumerate(zip(candidates.units, levels.tolist(), strict=True)):
+        if own == last:
+            expected.append(unit.span)
+        elif own > NOTHING:
+            expected.extend(Span(unit.message, start, end) for start, end in candidates.forms.slices[place][own])
+    assert candidates.spans(levels) == expected

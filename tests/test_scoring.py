@@ -21,8 +21,9 @@ from reet_hf.modeling.processor import byte_product
 from reet_hf.records import Span, Turn
 from reet_hf.scoring.collator import ScoringCollator, ScoringExample
 from reet_hf.scoring.labels import prior_targets, relevance_targets
-from reet_hf.scoring.rows import GrowingTensor, StateRows
+from reet_hf.scoring.rows import GrowingTensor, StateRows, packed, unpacked
 from reet_hf.scoring.scorer import ReetScorer, TokenScores, pool
+from reet_hf.scoring.token_cache import Runs
 from reet_hf.windows import BEFORE, plan_windows, query_tokens, token_rarity, tokenize
 
 MESSAGES = [
@@ -131,19 +132,56 @@ def test_staged_rows_are_unseen_until_they_are_published():
     assert rows.rows[:, 0].tolist() == [0, 0, 0, 3, 3]
 
 
-def test_states_are_kept_in_eight_bits_and_read_close_to_what_they_were():
+@pytest.mark.parametrize(("bits", "alike", "kept"), [(8, 0.9998, 384), (7, 0.999, 336)])
+def test_states_are_kept_in_few_bits_and_read_close_to_what_they_were(bits, alike, kept):
     device = torch.device("cpu")
     given = torch.randn(20, 384) * torch.logspace(-2, 2, 20).unsqueeze(-1)
     given[3] = 0.0
-    rows = StateRows(384, torch.float32, device)
+    rows = StateRows(384, torch.float32, device, bits)
     rows.write(0, given[:12])
     rows.write(10, given[10:])
     assert rows.held.values.dtype == torch.int8 and rows.read(slice(0, 20)).dtype == torch.float32
-    alike = torch.nn.functional.cosine_similarity(rows.read(slice(0, 20)), given, dim=-1)
-    assert alike[given.any(-1)].min() > 0.9998 and not rows.read(slice(3, 4)).any()
+    assert rows.held.values.shape == (20, kept) and rows.take(slice(0, 20)).values.shape == (20, 384)
+    cosines = torch.nn.functional.cosine_similarity(rows.read(slice(0, 20)), given, dim=-1)
+    assert cosines[given.any(-1)].min() > alike and not rows.read(slice(3, 4)).any()
     assert torch.allclose(rows.read(slice(0, 20)).norm(dim=-1), given.norm(dim=-1), rtol=2e-3, atol=1e-6)
+    lengths = rows.take(slice(0, 20)).values.float().norm(dim=-1)
+    assert torch.allclose(lengths, rows.held.norms.float(), rtol=1e-3)
     some = torch.tensor([19, 2, 7])
     assert torch.equal(rows.read(some), rows.read(slice(0, 20))[some])
+
+
+@pytest.mark.parametrize("width", [0, 1, 32, 64, 100, 384, 768])
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_what_was_packed_is_the_same_again(rows, width):
+    values = 2 * torch.randint(-64, 64, (rows, width), dtype=torch.int8)
+    kept = packed(values)
+    assert kept.shape == (rows, width - width // 64 * 8)
+    assert torch.equal(unpacked(kept, width), values)
+
+
+def test_states_that_an_earlier_version_saved_are_not_taken_for_those_of_this_one(tiny_model, tokenizer):
+    scorer = ReetScorer(tiny_model, tokenizer)
+    conversation = Conversation(parse_messages(MESSAGES))
+    arrays = scorer.encode(conversation).arrays()
+    arrays["values"] = arrays.pop("packed")
+    with pytest.raises(KeyError, match="packed"):  # of which a session makes them again
+        scorer.load(arrays, conversation)
+
+
+def test_runs_are_rows_that_were_appended_and_truncated():
+    rows, chance = Runs(), np.random.default_rng(0)
+    column = np.repeat(np.array([7, 3, 3, 4, 9]), [4, 1, 2, 300, 5])
+    for start, end in ((0, 0), (0, 2), (2, 5), (5, 200), (200, 312)):
+        rows.append(column[start:end])
+    for count in (312, 307, 306, 5, 4, 1, 0):
+        rows.truncate(count)
+        assert np.array_equal(rows.part(slice(None)), column[:count])
+        assert rows.lengths.sum() == count and (rows.lengths > 0).all()
+        for start, end in chance.integers(0, 320, (20, 2)).tolist():
+            assert np.array_equal(rows.part(slice(start, max(start, end))), column[:count][start : max(start, end)])
+    rows.append(column)
+    assert rows.starts.rows.tolist() == [0, 4, 7, 307] and np.array_equal(rows.part(slice(None)), column)
 
 
 def test_a_cache_that_grew_was_saved_and_loaded_is_the_same(tiny_model, tokenizer):

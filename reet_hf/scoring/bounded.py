@@ -105,7 +105,7 @@ class BoundedRows(StateRows):
         self._fetch([n for n in missing if n not in self._again])
         for each in missing:
             own = np.flatnonzero((number == each) & ~held)
-            again = self._again[each].only(torch.from_numpy(tokens[own] - starts[each]).to(device))
+            again = self.readable(self._again[each].only(torch.from_numpy(tokens[own] - starts[each]).to(device)))
             for part, rows_again in zip(found, again, strict=True):
                 part[torch.from_numpy(own).to(device)] = rows_again
             self._again.move_to_end(each)
@@ -116,7 +116,7 @@ class BoundedRows(StateRows):
         if not numbers or self.read_again is None:
             return
         for number, states in zip(numbers, self.read_again([self._windows[n] for n in numbers]), strict=True):
-            self._again[number] = Quantized.of(states)
+            self._again[number] = self.quantized(states)
 
     def _forget(self) -> None:
         total = sum(len(window.scales) for window in self._again.values())

@@ -137,7 +137,7 @@ class ReetScorer:
         return ScorerState(
             states=states,
             prior=GrowingTensor(dtype=torch.float32, device=self.model.device),
-            unit_states=StateRows(width, **options),
+            unit_states=StateRows(width, **options, bits=8),
         )
 
     def load(self, arrays: dict[str, np.ndarray], conversation: Conversation) -> ScorerState:
@@ -190,7 +190,6 @@ class ReetScorer:
             rows.publish(len(ids))
         state.closed = windows[-1][0]
         state.vocabulary.append(words)
-        state.count_units()
         state.summarize_units(opened)
         if isinstance(state.states, BoundedRows):
             state.states.read_again = partial(self._read_again, ids)

@@ -14,14 +14,61 @@ from .rows import GrowingTensor, Quantized, StateRows
 
 _COLUMNS = {
     "ids": np.int32,
-    "messages": np.int32,
     "starts": np.int32,
     "ends": np.int32,
-    "units": np.int32,
     "mentions": np.int8,
     "begins": np.int8,
     "shapes": np.int8,
 }
+_RUNS = ("messages", "units")  # of all tokens of a message or of a sentence the same
+_NAMES = (*_COLUMNS, *_RUNS)
+_SAVED = ("packed", "scales", "norms")  # of states; in "values" an earlier version had eight bits
+
+
+class Runs:
+    """A column of whole numbers of which equal ones stand together: each is kept once.
+
+    Attributes:
+        starts: Row of the first of each run, of shape `(runs,)`.
+        values: What all of the run are, of the same shape.
+    """
+
+    def __init__(self) -> None:
+        self.starts, self.values = GrowingArray(np.int32), GrowingArray(np.int32)
+        self._count = 0
+
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows at the end."""
+        known = self.values.rows[-1:]
+        firsts = np.flatnonzero(np.diff(rows, prepend=known if len(known) else rows[:1] - 1))
+        self.values.append(rows[firsts])
+        self.starts.append(firsts + self._count)
+        self._count += len(rows)
+
+    def truncate(self, count: int) -> None:
+        """Keep the first `count` rows."""
+        runs = int(np.searchsorted(self.starts.rows, count))
+        self.starts.truncate(runs)
+        self.values.truncate(runs)
+        self._count = min(self._count, count)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Rows of each run, of shape `(runs,)`."""
+        return np.diff(self.starts.rows, append=self._count).astype(np.int64)
+
+    def part(self, rows: slice) -> np.ndarray:
+        """Some of the rows, of shape `(rows,)`."""
+        first, last, _ = rows.indices(self._count)
+        starts = self.starts.rows
+        low, high = np.searchsorted(starts, (first, last), side="right").tolist()
+        ends = np.append(starts[low:high], last)
+        return np.repeat(self.values.rows[max(low - 1, 0) : high], np.diff(ends, prepend=first))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the runs."""
+        return self.starts.rows.nbytes + self.values.rows.nbytes
 
 
 class GrowingTable:
@@ -29,28 +76,38 @@ class GrowingTable:
 
     def __init__(self) -> None:
         self._columns = {name: GrowingArray(dtype) for name, dtype in _COLUMNS.items()}
+        self._runs = {name: Runs() for name in _RUNS}
 
     def __len__(self) -> int:
         return len(self._columns["ids"])
 
-    def column(self, name: str) -> np.ndarray:
-        """One column, of shape `(tokens,)`, as a view."""
-        return self._columns[name].rows
+    def column(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        """One column, of shape `(tokens,)`, of all tokens or of some that stand together."""
+        return self._columns[name].rows[rows] if name in _COLUMNS else self._runs[name].part(rows)
+
+    def _held(self, name: str) -> GrowingArray | Runs:
+        return self._columns[name] if name in _COLUMNS else self._runs[name]
+
+    @property
+    def units(self) -> Runs:
+        """The sentences, as runs of tokens."""
+        return self._runs["units"]
 
     def append(self, table: TokenTable) -> None:
         """Add the rows of another table."""
-        for name, column in self._columns.items():
-            column.append(getattr(table, name))
+        for name in _NAMES:
+            self._held(name).append(getattr(table, name))
 
     def truncate(self, count: int) -> None:
         """Keep the first `count` rows."""
-        for column in self._columns.values():
-            column.truncate(count)
+        for name in _NAMES:
+            self._held(name).truncate(count)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the rows."""
-        return sum(column.rows.nbytes for column in self._columns.values())
+        plain = sum(column.rows.nbytes for column in self._columns.values())
+        return plain + sum(runs.nbytes for runs in self._runs.values())
 
 
 class Vocabulary:
@@ -94,7 +151,6 @@ class ScorerState:
         unit_states: Mean of the states of each sentence.
         tokens: Their table.
         vocabulary: Their words.
-        unit_starts: First token of each sentence.
         ages: Age of each message in turns.
         messages: Messages that are in the table.
         closed: Tokens that lie in final windows, whose states never change.
@@ -107,7 +163,6 @@ class ScorerState:
     unit_states: StateRows
     tokens: GrowingTable = field(default_factory=GrowingTable)
     vocabulary: Vocabulary = field(default_factory=Vocabulary)
-    unit_starts: GrowingArray = field(default_factory=lambda: GrowingArray(np.int64))
     ages: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     messages: int = 0
     closed: int = 0
@@ -122,8 +177,8 @@ class ScorerState:
     def part(self, rows: slice) -> TokenTable:
         """Some of the tokens."""
         words = self.vocabulary.identities.rows[self.vocabulary.places.rows[rows]]
-        count = len(self.vocabulary.places)
-        columns = {name: self.tokens.column(name)[:count][rows].astype(np.int64) for name in _COLUMNS}
+        known = slice(*rows.indices(len(self.vocabulary.places)))
+        columns = {name: self.tokens.column(name, known).astype(np.int64) for name in _NAMES}
         return TokenTable(**columns, words=words)
 
     @property
@@ -133,16 +188,14 @@ class ScorerState:
         found = {name: sum(part.nbytes for part in own) for name, own in parts.items()}
         return {**found, "table": self.tokens.nbytes + self.vocabulary.places.rows.nbytes}
 
+    @property
+    def unit_starts(self) -> GrowingArray:
+        """First token of each sentence."""
+        return self.tokens.units.starts
+
     def lengths(self) -> np.ndarray:
         """Tokens of each sentence, of shape `(units,)`."""
-        return np.diff(self.unit_starts.rows, append=len(self.tokens))
-
-    def count_units(self) -> None:
-        """Bring sentences up to the table."""
-        units, known = self.tokens.column("units"), len(self.unit_starts)
-        first = int(self.unit_starts.rows[-1]) if known else 0
-        self.unit_starts.truncate(max(known - 1, 0))
-        self.unit_starts.append(np.flatnonzero(np.diff(units[first:], prepend=-1)) + first)
+        return self.tokens.units.lengths
 
     def summarize_units(self, opened: int) -> None:
         """Means of the sentences from the one on that token `opened` stands in."""
@@ -158,22 +211,22 @@ class ScorerState:
 
     def arrays(self) -> dict[str, np.ndarray] | None:
         """What cannot be made again but by encoding, as arrays that can be saved; `None` where states were given up."""
-        if len(self.states.held.scales) < len(self.tokens):
+        held = self.states.held
+        if len(held.scales) < len(self.tokens):
             return None
         table = self.table
-        found = {f"table.{name}": getattr(table, name) for name in (*_COLUMNS, "words")}
-        found |= {name: part.cpu().numpy() for name, part in self.states.held._asdict().items()}
+        found = {f"table.{name}": getattr(table, name) for name in (*_NAMES, "words")}
+        found |= {name: part.cpu().numpy() for name, part in zip(_SAVED, held, strict=True)}
         found["prior"] = self.prior.rows.cpu().numpy()
         return {**found, "closed": np.array([self.closed]), "messages": np.array([self.messages])}
 
     def fill(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Everything that `arrays` saved, in a state that is empty; ages and records are left to the caller."""
         device = self.prior.rows.device
-        self.tokens.append(TokenTable(**{name: arrays[f"table.{name}"] for name in (*_COLUMNS, "words")}))
+        self.tokens.append(TokenTable(**{name: arrays[f"table.{name}"] for name in (*_NAMES, "words")}))
         read = {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in arrays.items()}
-        self.states.fill(Quantized(*(read[name] for name in Quantized._fields)))
+        self.states.fill(Quantized(*(read[name] for name in _SAVED)))
         self.prior.write(0, read["prior"])
         self.closed, self.messages = int(arrays["closed"][0]), int(arrays["messages"][0])
         self.vocabulary.append(arrays["table.words"])
-        self.count_units()
         self.summarize_units(0)
