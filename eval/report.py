@@ -13,10 +13,6 @@ import tempfile
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
-
-import yaml
-from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
 from eval import ablations, calibration, extraction, ledger, load, parity_page, plots
 from eval.agents import page as agents
@@ -28,7 +24,7 @@ from eval.regimes import REGIMES
 from eval.speed import page as speed
 from eval.summary import BUDGET, MODELS, REGIME, TASK, summary
 from eval.tables import latency, overview, sections, shown, table
-from reet_hf.hub import cards
+from reet_hf.hub import cards, eval_results
 
 SPEED = "Speed: what was aimed at"
 BACKENDS = "What the encoder computed elsewhere or in another precision changes"
@@ -152,21 +148,6 @@ def history(board: Board) -> str:
     return f"What earlier turns add to REET there: {', '.join(said)}." if said else ""
 
 
-def eval_results(found: dict[str, Any]) -> str:
-    """The YAML of the model's own scores in the Hub's `.eval_results` format."""
-    notes = f"regime {found['regime']}, {found['rate']:.0%} of the tokens, up to {found['turns']} turns, task version "
-    entries = [
-        EvalResultEntry(
-            dataset_id="reet/mtr",
-            task_id=f"{name}-{entry['measure'].replace('_', '-')}",
-            value=entry["systems"][found["system"]],
-            notes=notes + found["version"],
-        )
-        for name, entry in found["sets"].items()
-    ]
-    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-
-
 def write(root: Path, target: Path) -> list[Path]:
     """Paths below `target` that were written from the results of the project in `root`."""
     results = root / FOLDER.relative_to(ROOT)
@@ -183,7 +164,7 @@ def write(root: Path, target: Path) -> list[Path]:
     }
     for model, scores in found.items():
         texts[_summary(results.relative_to(root), model)] = json.dumps(scores, indent=2) + "\n"
-        texts[Path(model) / ".eval_results" / "mtr.yaml"] = eval_results(scores)
+        texts[Path(model) / eval_results.FILE] = eval_results.eval_results_yaml(scores)
     for file in sorted((results / "ablations").glob(f"*/{ablations.FULL}.json")):
         texts[file.parent.relative_to(root) / "README.md"] = ablations.page(file.parent)
     if measured:

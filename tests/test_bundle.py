@@ -141,10 +141,14 @@ def test_the_folder_holds_what_is_needed_and_nothing_else(tiny_folder, tmp_path)
     (source / "README.md").write_text("card")
     (source / "training_args.bin").write_text("pickled")
     (source / "checkpoint-1").mkdir()
+    (source / ".eval_results").mkdir()
+    (source / ".eval_results" / "own.yaml").write_text("- value: 1\n")
+    (source / ".eval_results" / "notes.txt").touch()
     bundle = build_bundle(source, tmp_path / "bundle")
-    names = {path.name for path in bundle.iterdir()}
-    assert {"README.md", "model.safetensors", "tokenizer.json", "config.json"} <= names
-    assert not {"training_args.bin", "checkpoint-1", "__init__.py"} & names
+    names = {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()}
+    assert {"README.md", "model.safetensors", "tokenizer.json", "config.json", ".eval_results/own.yaml"} <= names
+    assert not {"training_args.bin", "checkpoint-1", "__init__.py", ".eval_results/notes.txt"} & names
+    assert "Apache License" in (bundle / "LICENSE").read_text(encoding="utf-8")  # of the code
     assert {path.name for path in bundle.glob("*.py")} == set(travelling_modules())
     again = build_bundle(bundle, tmp_path / "again")
     assert all((again / name).read_bytes() == (bundle / name).read_bytes() for name in names)

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 from transformers.dynamic_module_utils import get_imports, get_relative_imports
@@ -50,9 +51,16 @@ OPTIONAL = (
     "requirements.txt",
     "README.md",
     "LICENSE",
+    ".eval_results/*.yaml",
 )
 
 _HEADER = re.compile(r"from\s+\.+[\w.]*\s+import\b")
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a saved REET model."""
+    config = folder / "config.json"
+    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "reet"
 
 
 def build_bundle(source: str | Path, target: str | Path, *, package: Path = PACKAGE) -> Path:
@@ -82,9 +90,15 @@ def build_bundle(source: str | Path, target: str | Path, *, package: Path = PACK
         raise ReetError(f"`target` must be a new or empty folder, but {target} holds files; remove them first.")
     code = {name: flat_source(path, package) for name, path in travelling_modules(package).items()}
     target.mkdir(parents=True, exist_ok=True)
-    for path in sorted({path for pattern in (*REQUIRED, *OPTIONAL) for path in source.glob(pattern)}):
-        shutil.copyfile(path, target / path.name)
+    copied = sorted({path for pattern in (*REQUIRED, *OPTIONAL) for path in source.glob(pattern)})
+    for path in copied:
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, copy)
     (target / "config.json").write_text(json.dumps({**config, **REMOTE_CODE}, indent=2) + "\n", encoding="utf-8")
+    license_text = distribution("reet-hf").read_text("licenses/LICENSE")
+    if license_text and not (target / "LICENSE").exists():  # of the code that travels
+        (target / "LICENSE").write_text(license_text, encoding="utf-8")
     for name, text in code.items():
         (target / name).write_text(text, encoding="utf-8")
         _check_seen(target / name)

@@ -161,14 +161,19 @@ def architecture_section(folder: Path) -> str:
     """Sizes from the configuration, and the number of parameters from the weights."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     encoder = config["encoder_config"]
-    parameters = 0
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "numpy") as weights:
-            parameters += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
-    rows = [["parameters", parameters], ["precision", config.get("dtype")], ["encoder", encoder["model_type"]]]
+    rows = [["parameters", parameters(folder)], ["precision", config.get("dtype")], ["encoder", encoder["model_type"]]]
     rows += [[f"encoder {key.replace('_', ' ')}", encoder.get(key)] for key in ("num_hidden_layers", "hidden_size")]
     own = ("token_dim", "unit_dim", "window_tokens", "query_tokens", "history_turns", "history_tokens")
     return _table(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
+
+
+def parameters(folder: Path) -> int:
+    """Number of parameters in the weights of a folder."""
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "numpy") as weights:
+            count += sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+    return count
 
 
 def stages_of(trained: Record) -> list[tuple[str, Record]]:
