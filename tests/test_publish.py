@@ -14,14 +14,16 @@ import pytest
 from conftest import ROOT
 from hub_server import Account, Hub, running
 from huggingface_hub import HfApi, ModelCard, constants
+from transformers import AutoTokenizer
 
-from reet_hf import ReetError
+from reet_hf import ReetError, ReetForCompression
 from reet_hf.hub import trial
 from reet_hf.hub.bundle import build_bundle
 from reet_hf.hub.checks import check_card, check_model, check_model_card, founded, numbers_in, try_model
 from reet_hf.hub.command import HOMES, find_source, kind_of, run_publish
 from reet_hf.hub.publish import publish
 from reet_hf.hub.space import build_space, check_space
+from reet_hf.training.adapters import add_adapter, save_adapter
 from reet_hf.version import __version__
 
 TOKENS = {
@@ -250,7 +252,7 @@ def arguments(**changed) -> SimpleNamespace:
     ("make", "message"),
     [
         (lambda folder: None, "FOLDER must be a folder"),
-        (lambda folder: folder.mkdir(), r"FOLDER must hold a saved REET model \(config.json\) or a Space"),
+        (lambda folder: folder.mkdir(), r"FOLDER must hold a saved REET model or adapter \(config.json\) or a Space"),
         (
             lambda folder: (folder.mkdir(), (folder / "config.json").write_text('{"model_type": "bert"}')),
             "FOLDER must hold a saved REET model",
@@ -338,6 +340,38 @@ def test_the_scores_of_a_fine_tune_are_those_of_its_run(bundle, tmp_path):
         check_model_card(mine, mine)
 
 
+@pytest.fixture(scope="module")
+def adapter(bundled, tmp_path_factory) -> Path:
+    """An adapter of the bundled weights as a training run leaves it, untrained."""
+    folder = tmp_path_factory.mktemp("adapter") / "ours"
+    model = ReetForCompression.from_pretrained(bundled)
+    save_adapter(add_adapter(model, {}), folder, "reet/reet-base")
+    AutoTokenizer.from_pretrained(bundled).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlibrary_name: peft\n---\n\n# Ours\n", encoding="utf-8")
+    (folder / "optimizer.pt").touch()
+    return folder
+
+
+def test_an_adapter_is_published_without_its_base(hub, adapter, capsys):
+    run_publish(arguments(folder=adapter), os.environ)
+    told, said = capsys.readouterr()
+    files = json.loads(told)["files"]
+    assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= set(files)
+    assert not {"model.safetensors", "modeling_reet.py", "optimizer.pt"} & set(files)
+    assert "loads with its base and compresses" in said
+
+
+def test_the_base_of_a_published_adapter_is_on_the_hub(adapter, tmp_path):
+    folder = copied(adapter, tmp_path / "ours")
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "/my/base"}))
+    with pytest.raises(ReetError, match="must be an id of the Hub, got '/my/base'; publish the base first"):
+        run_publish(arguments(folder=folder), os.environ)
+    (folder / "adapter_model.safetensors").unlink()
+    with pytest.raises(ReetError, match="must hold a whole adapter, but .* has no adapter_model.safetensors"):
+        run_publish(arguments(folder=folder), os.environ)
+
+
 @pytest.fixture
 def metric(tmp_path) -> Path:
     source = tmp_path / "source"
@@ -370,6 +404,23 @@ def test_the_space_of_a_metric_works_and_is_published(hub, metric, capsys, tmp_p
 def test_the_page_of_the_demo_comes_up(tmp_path):
     _, page = check_space(build_space(ROOT / "spaces/reet-demo", tmp_path / "demo"), os.environ)
     assert "/compress" in page
+
+
+def test_a_space_carries_the_files_of_the_checkout_that_it_lists(tmp_path):
+    built = build_space(ROOT / "spaces/reet-demo", tmp_path / "demo")
+    listed = (ROOT / "spaces/reet-demo/from_checkout.txt").read_text(encoding="utf-8").split()
+    assert listed and all((built / name).exists() for name in listed)
+    adapter = "eval/baselines/llmlingua2-recipe/adapter_model.safetensors"
+    assert (built / adapter).read_bytes() == (ROOT / adapter).read_bytes()
+    assert not {path for path in files_in(built) if "pycache" in path or path == "from_checkout.txt"}
+
+
+def test_a_space_that_lists_what_is_not_there_is_refused(tmp_path):
+    source = tmp_path / "spaces" / "page"
+    source.mkdir(parents=True)
+    (source / "from_checkout.txt").write_text("# why\neval/nothing.py\n", encoding="utf-8")
+    with pytest.raises(ReetError, match="eval/nothing.py, which is not in"):
+        build_space(source, tmp_path / "built")
 
 
 @pytest.mark.parametrize(

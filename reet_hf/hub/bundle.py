@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -89,12 +89,7 @@ def build_bundle(source: str | Path, target: str | Path, *, package: Path = PACK
     if target.exists() and any(target.iterdir()):
         raise ReetError(f"`target` must be a new or empty folder, but {target} holds files; remove them first.")
     code = {name: flat_source(path, package) for name, path in travelling_modules(package).items()}
-    target.mkdir(parents=True, exist_ok=True)
-    copied = sorted({path for pattern in (*REQUIRED, *OPTIONAL) for path in source.glob(pattern)})
-    for path in copied:
-        copy = target / path.relative_to(source)
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, copy)
+    copy_files(source, target, (*REQUIRED, *OPTIONAL))
     (target / "config.json").write_text(json.dumps({**config, **REMOTE_CODE}, indent=2) + "\n", encoding="utf-8")
     license_text = distribution("reet-hf").read_text("licenses/LICENSE")
     if license_text and not (target / "LICENSE").exists():  # of the code that travels
@@ -103,6 +98,15 @@ def build_bundle(source: str | Path, target: str | Path, *, package: Path = PACK
         (target / name).write_text(text, encoding="utf-8")
         _check_seen(target / name)
     return target
+
+
+def copy_files(source: Path, target: Path, patterns: Sequence[str]) -> None:
+    """Copy the files of `source` that fit a pattern to the same places in `target`, which is made."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in sorted({path for pattern in patterns for path in source.glob(pattern)}):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def travelling_modules(package: Path = PACKAGE) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import ReetError
 from ..version import __version__
+from .adapter import build_adapter, check_adapter, is_adapter
 from .bundle import PACKAGE, build_bundle, is_model
 from .checks import check_model, check_model_card
 from .publish import check_id, publish
@@ -38,6 +39,7 @@ class Kind:
 
 
 KINDS = (
+    Kind("model", is_adapter, build_adapter, check_adapter),
     Kind("model", is_model, build_bundle, lambda new, old, env: [*check_model_card(new, old), *check_model(new, env)]),
     Kind("space", is_space, build_space, lambda new, old, env: check_space(new, env)),
 )
@@ -97,7 +99,7 @@ def kind_of(folder: Path) -> Kind:
         if kind.fits(folder):
             return kind
     raise ReetError(
-        "FOLDER must hold a saved REET model (config.json) or a Space (README.md with `sdk`), but "
+        "FOLDER must hold a saved REET model or adapter (config.json) or a Space (README.md with `sdk`), but "
         f"{folder} has neither; write a model with save_pretrained."
     )
 

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from huggingface_hub import HfApi, RepoFile
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -61,6 +61,15 @@ class Published:
     def to_dict(self) -> dict[str, Any]:
         """Its fields by name."""
         return asdict(self)
+
+
+def is_id(name: str) -> bool:
+    """Whether a name is the full id of a repository, `namespace/name`."""
+    try:
+        check_id(name)
+    except ReetError:
+        return False
+    return True
 
 
 def check_id(repo_id: str) -> None:
@@ -232,7 +241,7 @@ def _explained(repo_id: str) -> Iterator[None]:
             f"The Hub could not do what was asked of {repo_id} ({_said(error)}); publish again to go on: what has "
             "arrived is not sent again."
         ) from error
-    except (httpx.TransportError, ConnectionError) as error:
+    except (HTTPError, ConnectionError) as error:
         raise ReetError(
             f"The connection to the Hub broke ({_said(error)}); publish again: what has arrived is not sent again."
         ) from error

@@ -14,7 +14,8 @@ from .checks import in_clean_process
 
 FIELDS = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "license", "short_description")
 LONGEST_DESCRIPTION = 60  # the Hub refuses more
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+FROM_CHECKOUT = "from_checkout.txt"  # names files of the checkout, a line each, that a Space carries as well
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", FROM_CHECKOUT)
 
 
 def is_space(folder: Path) -> bool:
@@ -24,9 +25,32 @@ def is_space(folder: Path) -> bool:
 
 
 def build_space(source: Path, target: Path) -> Path:
-    """The new folder `target` with the files of a Space; what programs leave behind and hidden files are not copied."""
+    """The new folder `target` with the files of a Space; what programs leave behind and hidden files are not copied.
+
+    Files and folders of the checkout that `from_checkout.txt` in `source` lists come to the same paths in `target`.
+
+    Raises:
+        ReetError: If something that is listed is not there.
+    """
     shutil.copytree(source, target, ignore=LEFT_OUT, dirs_exist_ok=True)
+    checkout = source.resolve().parents[1]
+    for name in carried(source):
+        found = checkout / name
+        if not found.exists():
+            raise ReetError(f"{source / FROM_CHECKOUT} lists {name}, which is not in {checkout}; correct the list.")
+        if found.is_dir():
+            shutil.copytree(found, target / name, ignore=LEFT_OUT, dirs_exist_ok=True)
+        else:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(found, target / name)
     return target
+
+
+def carried(source: Path) -> list[str]:
+    """Paths of files and folders of the checkout, two folders above `source`, that its list names."""
+    listed = source / FROM_CHECKOUT
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.is_file() else []
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
 def check_space(folder: Path, environment: Mapping[str, str]) -> list[str]:

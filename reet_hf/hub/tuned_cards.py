@@ -1,0 +1,166 @@
+"""The card of a model that was tuned on one's own conversations, written when a training run is saved.
+
+Every number on it comes from `training.json` beside the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..errors import ReetError
+from .cards import _listed, _shown, _table
+
+TEMPLATE = Path(__file__).with_name("tuned_card_template.md")
+MEASURES = ("kept_at_20", "loss")
+MAIN = MEASURES[0]
+COLUMNS = ("conversations", "questions", "held_out_conversations", "held_out_questions")
+
+Record = Mapping[str, Any]
+
+
+class CardCallback(TrainerCallback):
+    """Writes README.md beside the weights and `training.json` of a finished run.
+
+    The card's example loads the model by `hub_model_id`, where the run has one, else by the name of its folder.
+    """
+
+    def __init__(self) -> None:
+        self.model_id: str | None = None
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Learn what the model will be called."""
+        self.model_id = args.hub_model_id
+
+    def on_run_saved(self, folder: Path) -> None:
+        """Write the card; called by `training.saving.save_run`."""
+        write_card(folder, self.model_id)
+
+
+def write_card(folder: str | Path, model_id: str | None = None) -> Path:
+    """The card that was written into a folder.
+
+    Args:
+        folder: Of a finished run.
+        model_id: What its example loads; default: the folder's name.
+    """
+    path = Path(folder) / "README.md"
+    build_tuned_card(folder, model_id).save(path)
+    return path
+
+
+def build_tuned_card(folder: str | Path, model_id: str | None = None) -> ModelCard:
+    """The card of a run.
+
+    Args:
+        folder: With `training.json`.
+        model_id: What its example loads; default: the folder's name.
+
+    Raises:
+        ReetError: If there is no record of the run.
+    """
+    folder = Path(folder)
+    made_by = folder / "training.json"
+    if not made_by.is_file():
+        raise ReetError(f"{folder} must hold training.json to get a card; train/train_scorer.py writes both.")
+    record = json.loads(made_by.read_text(encoding="utf-8"))
+    name = folder.resolve().name
+    adapter = bool(record["recipe"].get("lora")) and "merged" not in record
+    base = record.get("base") or record["encoder"]
+    metrics = {key: record["metrics"][f"eval_{key}"] for key in MEASURES if f"eval_{key}" in record["metrics"]}
+    data = ModelCardData(
+        model_name=name,
+        base_model=base,
+        library_name="peft" if adapter else "transformers",
+        pipeline_tag="token-classification",
+        tags=["reet", "reet-compression", "context-compression", *(("lora", "peft") if adapter else ())],
+        eval_results=[_result(record, metrics[MAIN])] if MAIN in metrics else None,
+    )
+    parts = {
+        "model_name": name,
+        "model_id": model_id or name,
+        "install": "reet-hf peft" if adapter else "reet-hf",
+        "summary": _summary(record, base, adapter),
+        "results": _results(record, metrics, base),
+        "data": _data(record),
+        "training": _training(record),
+    }
+    template = TEMPLATE.read_text(encoding="utf-8")
+    places = set(re.findall(r"{{ (\w+) }}", template))
+    if places != parts.keys():
+        raise ReetError(f"{TEMPLATE.name} must have the places {sorted(parts)}, but has {sorted(places)}.")
+    return ModelCard.from_template(data, template_str=f"---\n{{{{ card_data }}}}\n---\n\n{template}", **parts)
+
+
+def _result(record: Record, value: float) -> EvalResult:
+    return EvalResult(
+        task_type="token-classification",
+        task_name="Context compression",
+        dataset_type="own-conversations",
+        dataset_name=f"held out of {', '.join(record.get('files', {}))}" if record.get("files") else "held out",
+        metric_type="kept_evidence",
+        metric_name="Questions whose answer is kept at 20% of the tokens",
+        metric_value=value,
+    )
+
+
+def _summary(record: Record, base: str, adapter: bool) -> str:
+    link = f"[{base}](https://huggingface.co/{base})"
+    if adapter:
+        return f"An adapter (LoRA) of {link} for conversations of one kind: it compresses them to a token budget."
+    merged = ", an adapter merged into it" if "merged" in record else ""
+    return f"{link} tuned on conversations of one kind{merged}: it compresses them to a token budget."
+
+
+def _results(record: Record, metrics: Record, base: str) -> str:
+    before: Record = record.get("before", {})
+    if not metrics:
+        return "Nothing was held out, so nothing was measured."
+    rows = [[f"`{name}`", *([_score(before[name])] if before else []), _score(metrics[name])] for name in metrics]
+    return _table(["measure", *([f"{base}, before tuning"] if before else []), "this model"], rows)
+
+
+def _data(record: Record) -> str:
+    files: Record = record.get("files", {})
+    prints: Record = record["data_fingerprint"]
+    rows = [
+        [f"`{name}`", *(entry[key] for key in COLUMNS), ", ".join(entry["licenses"]), f"`{prints[name]}`"]
+        for name, entry in files.items()
+        if name in prints
+    ]
+    head = ["file", *(name.replace("_", " ") for name in COLUMNS), "licences found", "fingerprint"]
+    return _table(head, rows)
+
+
+def _training(record: Record) -> str:
+    settings = {key: record[key] for key in ("seed", "processes", "steps", "runtime_seconds") if record.get(key)}
+    own = ("mixture", "evaluation")
+    settings |= {k: v for k, v in record["recipe"].items() if k not in own and v not in ({}, [], None, "", 0, False)}
+    settings |= record.get("options", {})
+    parts = [f"```bash\n{record['command']}\n```"]
+    if "merged" in record:
+        parts.append(f"```bash\n{record['merged']['command']}\n```")
+    parts.append(_table(["setting", "value"], [[f"`{key}`", _shown(value)] for key, value in settings.items()]))
+    parts += [_curve(record["log"])] if record.get("log") else []
+    return "\n\n".join([*parts, f"Versions: {_listed(record['versions'])}."])
+
+
+def _curve(log: Sequence[Record]) -> str:
+    keys = [key for key in ("loss", *(f"eval_{name}" for name in MEASURES)) if any(key in entry for entry in log)]
+    rows: dict[int, dict[str, Any]] = {}
+    for entry in log:
+        rows.setdefault(entry["step"], {}).update(entry)
+    lines = [[step, *(_score(entry.get(key)) for key in keys)] for step, entry in sorted(rows.items())]
+    return _table(["step", *(f"`{key}`" for key in keys)], lines)
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
