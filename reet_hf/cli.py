@@ -12,6 +12,8 @@ from typing import Any
 
 from .encoders.choices import BACKENDS
 from .errors import ReetError
+from .hub.command import add_publish, run_publish
+from .hub.merging import add_merge, run_merge
 from .many.command import add_many, check_form, compress_many
 from .serving.command import add_mcp, add_serve, serve, serve_mcp
 
@@ -94,6 +96,8 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--backend", required=True, choices=list(BACKENDS)[1:], help="what is to run it")
     export.add_argument("--output", metavar="FOLDER", help="where it is written (default: into the checkpoint)")
     export.set_defaults(run=run_export)
+    add_publish(commands).set_defaults(run=lambda arguments: run_publish(arguments, os.environ))
+    add_merge(commands).set_defaults(run=run_merge)
     return root
 
 
@@ -162,15 +166,19 @@ def load_pipeline(task: str, arguments: argparse.Namespace, **options: Any) -> A
     import transformers
     from transformers.utils import logging
 
+    from .modeling.checkpoints import adapter_folder
     from .registration import bundled_model
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     model = arguments.model or bundled_model()
     try:
+        source = str(adapter_folder(model) or model)
         load: Any = transformers.pipeline  # its overloads know the library's own tasks only
-        return load(task, model=model, backend=arguments.backend, precision=arguments.precision, **options)
-    except OSError as error:
+        return load(task, model=source, backend=arguments.backend, precision=arguments.precision, **options)
+    except ReetError:
+        raise
+    except (ImportError, OSError, ValueError) as error:
         raise ReetError(
             f"--model must be a checkpoint id or folder, but {model!r} cannot be loaded: {error}"
         ) from error

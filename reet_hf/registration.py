@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from .modeling.checkpoints import DEFAULT_MODEL, bundled_model
 from .modeling.configuration_reet import ReetConfig
 from .modeling.modeling_reet import ReetForCompression, ReetModel
 from .pipelines.compression import ReetCompressionPipeline
 from .pipelines.extraction import ReetExtractionPipeline
 
-DEFAULT_MODEL = "reet/reet-base"
-
-
-def bundled_model(model: str = DEFAULT_MODEL) -> str:
-    """Folder of weights that come with the package or the checkout; the Hub id itself where there are none."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "weights" / Path(model).name, package.parent / model):
-        if (folder / "config.json").is_file():
-            return str(folder)
-    return model
+__all__ = ["DEFAULT_MODEL", "bundled_model", "register"]
 
 
 def register() -> None:

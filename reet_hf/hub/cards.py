@@ -58,7 +58,7 @@ def build_card(folder: str | Path, person: str | Path, results: str | Path) -> M
         "requirements": " ".join(requirements()),
         **{name.lower().replace(" ", "_"): text for name, text in sections.items()},
         **{key: measured[key] for key in ("task", "version", "regime", "turns")},
-        **{key: _listed(measured[key]) for key in ("hardware", "packages")},
+        **{key: listed(measured[key]) for key in ("hardware", "packages")},
         "rate": f"{measured['rate']:.0%}",
         "results": results_section(measured),
         "architecture": architecture_section(folder),
@@ -123,13 +123,13 @@ def results_section(results: Record) -> str:
         table.append([name, entry["measure"].replace("_", " "), entry["questions"], *scores])
     survival = [_score(means["answer_survival"].get(system)) for system in systems]
     table.append(["mean of answer survival", "", "", *survival])
-    parts = [_table(["set", "measure", "questions", *systems], table)]
+    parts = [table_of(["set", "measure", "questions", *systems], table)]
     for key, title in TABLES.items():
-        shown = {name: entry[key] for name, entry in sets.items() if key in entry}
-        if shown:
-            shown["mean"] = means[key]
-            lines = [[name, *(_score(values.get(system)) for system in systems)] for name, values in shown.items()]
-            parts += [title, _table(["set", *systems], lines)]
+        found = {name: entry[key] for name, entry in sets.items() if key in entry}
+        if found:
+            found["mean"] = means[key]
+            lines = [[name, *(_score(values.get(system)) for system in systems)] for name, values in found.items()]
+            parts += [title, table_of(["set", *systems], lines)]
     checks = [f"Budgets overrun: {results['overruns']}."] if "overruns" in results else []
     checks += [f"Pieces that are verbatim: {results['verbatim']:.1%}."] if "verbatim" in results else []
     parts += [" ".join(checks)] if checks else []
@@ -164,7 +164,7 @@ def architecture_section(folder: Path) -> str:
     rows = [["parameters", parameters(folder)], ["precision", config.get("dtype")], ["encoder", encoder["model_type"]]]
     rows += [[f"encoder {key.replace('_', ' ')}", encoder.get(key)] for key in ("num_hidden_layers", "hidden_size")]
     own = ("token_dim", "unit_dim", "window_tokens", "query_tokens", "history_turns", "history_tokens")
-    return _table(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
+    return table_of(["", ""], [*rows, *([f"`{key}`", config[key]] for key in own)])
 
 
 def parameters(folder: Path) -> int:
@@ -215,7 +215,7 @@ def _parts(text: str) -> tuple[str, dict[str, str] | None]:
 def mixture_section(mixture: Record, fingerprints: Record) -> str:
     """Passes over each training file, and the digest that identifies it."""
     rows = [[f"`{name}`", passes, f"`{fingerprints[name]}`"] for name, passes in mixture.items()]
-    return _table(["file", "passes", "SHA-256, first digits"], rows)
+    return table_of(["file", "passes", "SHA-256, first digits"], rows)
 
 
 def training_section(trained: Record) -> str:
@@ -236,11 +236,11 @@ def _stage(trained: Record) -> str:
         if key not in ("mixture", "extraction_mixture") and value not in ({}, [], None, "")
     }
     settings |= trained.get("schedule", {})
-    rows = [[f"`{key}`", _shown(value)] for key, value in settings.items()]
-    metrics = [[f"`{key}`", _shown(value)] for key, value in trained["metrics"].items()]
-    parts = [f"```bash\n{trained['command']}\n```", _table(["setting", "value"], rows)]
-    parts += [_table(["metric of the finished run", "value"], metrics)] if metrics else []
-    parts += [f"Versions: {_listed(trained['versions'])}."] if trained.get("versions") else []
+    rows = [[f"`{key}`", shown(value)] for key, value in settings.items()]
+    metrics = [[f"`{key}`", shown(value)] for key, value in trained["metrics"].items()]
+    parts = [f"```bash\n{trained['command']}\n```", table_of(["setting", "value"], rows)]
+    parts += [table_of(["metric of the finished run", "value"], metrics)] if metrics else []
+    parts += [f"Versions: {listed(trained['versions'])}."] if trained.get("versions") else []
     if average := trained.get("average"):
         told = f"The weights are the mean of this stage's ({average['share']} of it) and those it was trained from:"
         parts += [told, f"```bash\n{average['command']}\n```"]
@@ -267,7 +267,8 @@ def _read_json(path: Path, keys: Sequence[str], way_out: str) -> Record:
     return record
 
 
-def _table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+def table_of(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
 
@@ -278,15 +279,17 @@ def _score(value: float | None, half_interval: float | None = None) -> str:
     return f"{value:.3f}" if half_interval is None else f"{value:.3f} ±{half_interval:.3f}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A setting as a reader sees it, floats in four digits."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_shown, value))
+        return ", ".join(map(shown, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _listed(values: Record) -> str:
+def listed(values: Record) -> str:
+    """Names with their values, in one line."""
     return ", ".join(f"{key} {value}" for key, value in values.items())
 
 

@@ -18,6 +18,7 @@ from .bundle import PACKAGE, build_bundle, is_model
 from .checks import check_model, check_model_card
 from .publish import check_id, publish
 from .space import build_space, check_space, is_space
+from .tuned_cards import address_card
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def run_publish(arguments: argparse.Namespace, environment: Mapping[str, str]) -
     kind = kind_of(source)
     with tempfile.TemporaryDirectory() as scratch:
         folder = kind.build(source, arguments.output or Path(scratch) / "repository")
+        if kind.repo_type == "model":
+            address_card(folder, source, arguments.repo_id)
         files = [path for path in folder.rglob("*") if path.is_file()]
         size = sum(path.stat().st_size for path in files)
         _tell(f"{arguments.repo_id}: a {kind.repo_type} of {len(files)} files, {size / 1e6:.1f} MB, from {source}")

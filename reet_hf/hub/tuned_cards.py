@@ -15,7 +15,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from ..errors import ReetError
-from .cards import _listed, _shown, _table
+from .cards import listed, shown, table_of
 
 TEMPLATE = Path(__file__).with_name("tuned_card_template.md")
 MEASURES = ("kept_at_20", "loss")
@@ -57,6 +57,23 @@ def write_card(folder: str | Path, model_id: str | None = None) -> Path:
     return path
 
 
+def address_card(folder: Path, source: Path, repo_id: str) -> None:
+    """Have the example on a card that `write_card` wrote load the model by the id under which it is published.
+
+    A card that a person has changed is left as it is.
+
+    Args:
+        folder: What is published.
+        source: What it was built from, with `training.json`.
+        repo_id: Of the repository.
+    """
+    path = folder / "README.md"
+    if (source / "training.json").is_file() and path.is_file():
+        written = build_tuned_card(source).content if "base" in _record(source) else None
+        if path.read_text(encoding="utf-8") == written:
+            build_tuned_card(source, repo_id).save(path)
+
+
 def build_tuned_card(folder: str | Path, model_id: str | None = None) -> ModelCard:
     """The card of a run.
 
@@ -68,10 +85,7 @@ def build_tuned_card(folder: str | Path, model_id: str | None = None) -> ModelCa
         ReetError: If there is no record of the run.
     """
     folder = Path(folder)
-    made_by = folder / "training.json"
-    if not made_by.is_file():
-        raise ReetError(f"{folder} must hold training.json to get a card; train/train_scorer.py writes both.")
-    record = json.loads(made_by.read_text(encoding="utf-8"))
+    record = _record(folder)
     name = folder.resolve().name
     adapter = bool(record["recipe"].get("lora")) and "merged" not in record
     base = record.get("base") or record["encoder"]
@@ -100,6 +114,13 @@ def build_tuned_card(folder: str | Path, model_id: str | None = None) -> ModelCa
     return ModelCard.from_template(data, template_str=f"---\n{{{{ card_data }}}}\n---\n\n{template}", **parts)
 
 
+def _record(folder: Path) -> Record:
+    made_by = folder / "training.json"
+    if not made_by.is_file():
+        raise ReetError(f"{folder} must hold training.json to get a card; train/train_scorer.py writes both.")
+    return json.loads(made_by.read_text(encoding="utf-8"))
+
+
 def _result(record: Record, value: float) -> EvalResult:
     return EvalResult(
         task_type="token-classification",
@@ -125,7 +146,7 @@ def _results(record: Record, metrics: Record, base: str) -> str:
     if not metrics:
         return "Nothing was held out, so nothing was measured."
     rows = [[f"`{name}`", *([_score(before[name])] if before else []), _score(metrics[name])] for name in metrics]
-    return _table(["measure", *([f"{base}, before tuning"] if before else []), "this model"], rows)
+    return table_of(["measure", *([f"{base}, before tuning"] if before else []), "this model"], rows)
 
 
 def _data(record: Record) -> str:
@@ -137,7 +158,7 @@ def _data(record: Record) -> str:
         if name in prints
     ]
     head = ["file", *(name.replace("_", " ") for name in COLUMNS), "licences found", "fingerprint"]
-    return _table(head, rows)
+    return table_of(head, rows)
 
 
 def _training(record: Record) -> str:
@@ -148,9 +169,9 @@ def _training(record: Record) -> str:
     parts = [f"```bash\n{record['command']}\n```"]
     if "merged" in record:
         parts.append(f"```bash\n{record['merged']['command']}\n```")
-    parts.append(_table(["setting", "value"], [[f"`{key}`", _shown(value)] for key, value in settings.items()]))
+    parts.append(table_of(["setting", "value"], [[f"`{key}`", shown(value)] for key, value in settings.items()]))
     parts += [_curve(record["log"])] if record.get("log") else []
-    return "\n\n".join([*parts, f"Versions: {_listed(record['versions'])}."])
+    return "\n\n".join([*parts, f"Versions: {listed(record['versions'])}."])
 
 
 def _curve(log: Sequence[Record]) -> str:
@@ -159,7 +180,7 @@ def _curve(log: Sequence[Record]) -> str:
     for entry in log:
         rows.setdefault(entry["step"], {}).update(entry)
     lines = [[step, *(_score(entry.get(key)) for key in keys)] for step, entry in sorted(rows.items())]
-    return _table(["step", *(f"`{key}`" for key in keys)], lines)
+    return table_of(["step", *(f"`{key}`" for key in keys)], lines)
 
 
 def _score(value: float | None) -> str:

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from .checkpoints import find_adapter, load_adapted
 from .configuration_reet import ReetConfig
 from .cross_head import CrossHead
 from .extraction_head import EXTRACTION_LOSSES, ExtractionHead, Words, entity_loss, fact_loss, link_loss
@@ -71,6 +72,16 @@ class ReetPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _supports_flash_attn = True
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *model_args: Any, **kwargs: Any) -> Any:
+        """The model of a folder or Hub id; of an adapter, its base with the adapter merged in."""
+        adapter = find_adapter(pretrained_model_name_or_path, kwargs)
+        if adapter is None:
+            return super().from_pretrained(pretrained_model_name_or_path, *model_args, **kwargs)
+        whole: Any = ReetForTokenScoring if issubclass(cls, ReetModel) else cls  # adapters are of models with a head
+        model = load_adapted(whole, pretrained_model_name_or_path, adapter, kwargs)
+        return model if whole is cls else model.reet
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,22 @@ from ..errors import ReetError
 from ..extraction.extractor import THRESHOLD
 from ..modeling.extraction_head import EXTRACTION_LOSSES
 from ..modeling.scoring_loss import LOSS_WEIGHTS
-from .dataset import LABELS
+from .dataset import LABELS, LICENSES
 
 PROJECTION_INITS = ("random", "pca")
+OF_ONE_START = (
+    "output_dir",
+    "logging_dir",
+    "run_name",
+    "use_cpu",
+    "disable_tqdm",
+    "report_to",
+    "resume_from_checkpoint",
+    "push_to_hub",
+    "hub_token",
+    "hub_model_id",
+    "seed",
+)
 
 
 def _known_losses(name: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -30,12 +43,13 @@ class ScorerArguments:
 
     Args:
         encoder: Hub id or folder of the encoder to start from.
-        initial: Folder of a trained REET model to go on from, instead of a pretrained encoder with a new head.
+        initial: A trained REET model to go on from, instead of a pretrained encoder with a new head: its folder, or its
+            Hub id, which is the bundled folder where that is `reet/reet-base`.
         layers: Numbers of the encoder layers of `initial` that are kept; all if there are none.
         teacher: Folder of a trained REET model whose states and logits are targets as well.
         distillation: Weight of the distance to the teacher beside the loss of the labels.
-        data: Folder of parquet files in the multi-turn schema.
-        mixture: File name (without ending) to passes over it in one epoch.
+        data: Folder of parquet or JSONL files in the multi-turn schema.
+        mixture: File name (without ending) to passes over it in one epoch; once over all files if there are none.
         evaluation: File name to share of its rows used for evaluation during training.
         model: Fields of `ReetConfig` that differ from their defaults, or from what `initial` has.
         projection_init: How a projection begins where `model` asks for one: `random`, or `pca`, the leading directions
@@ -84,6 +98,37 @@ class ScorerArguments:
             if getattr(self, name) not in rule:
                 raise ReetError(f"`{name}` must be one of {', '.join(rule)}, got {getattr(self, name)!r}.")
         _known_losses("losses", self.losses, LOSS_WEIGHTS)
+
+
+@dataclass
+class FineTuningArguments(ScorerArguments):
+    """Choices of `train/train_scorer.py`: those of a scorer, and those of going on from one with one's own data.
+
+    Args:
+        initial_id: Hub id of `initial` where that is a folder: what an adapter and its card name as their base.
+        licenses: Which rows may train: `commercial`, those whose licence permits commercial use, the rule of all
+            weights that this project publishes; or `any`, your own rows.
+        held_out: Share of the conversations that is evaluated on and not trained on, where `evaluation` names no files.
+        lora: Train an adapter of the encoder instead of its weights: `r`, `lora_alpha`, `lora_dropout` and what else
+            `peft.LoraConfig` has, see `training.adapters`.
+        early_stopping_patience: Evaluations without a better `metric_for_best_model` after which training ends; 0
+            trains all epochs.
+    """
+
+    initial_id: str = ""
+    licenses: str = "commercial"
+    held_out: float = 0.0
+    lora: dict[str, Any] = field(default_factory=dict)
+    early_stopping_patience: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.licenses not in LICENSES:
+            raise ReetError(f"`licenses` must be one of {', '.join(LICENSES)}, got {self.licenses!r}.")
+        if not 0 <= self.held_out < 1:
+            raise ReetError(f"`held_out` must be a share of at least 0 and below 1, got {self.held_out}; try 0.1.")
+        if self.lora and not self.initial:
+            raise ReetError("`lora` needs a model to go on from, got none; add --initial reet/reet-base.")
 
 
 @dataclass
@@ -183,8 +228,18 @@ def recipe_options(argv: Sequence[str]) -> dict[str, Any]:
     options |= {name[2:]: yaml.safe_load(value) for name, value in zip(argv[1::2], argv[2::2], strict=True)}
     options = {name: _number(value) for name, value in options.items()}
     if not options.get("data"):
-        raise ReetError("`data` must be a folder of multi-turn parquet files: add --data FOLDER.")
+        raise ReetError("`data` must be a folder of multi-turn files: add --data FOLDER.")
     return options
+
+
+def set_options(argv: Sequence[str], record: type = TrainingArguments) -> dict[str, Any]:
+    """The options of a recipe and of the pairs after it that are fields of `record` and differ from its defaults.
+
+    Those that belong to a machine or to one start of a run are left out.
+    """
+    defaults = {option.name: option.default for option in fields(record)}
+    given = recipe_options(argv)
+    return {n: v for n, v in given.items() if n in defaults and n not in OF_ONE_START and v != defaults[n]}
 
 
 def _number(value: Any) -> Any:

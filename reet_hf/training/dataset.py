@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from torch.utils.data import Dataset
 
@@ -20,34 +22,123 @@ from ..windows import TokenTable, tokenize
 from .variation import follow_up, shortened
 
 Rows = list[dict[str, Any]]
+CheckedRow = Callable[[Any, Path, int], dict[str, Any]]
 LABELS = ("multi", "single")
+LICENSES = ("commercial", "any")
+NOT_STATED = "not stated"  # what stands for the licence of a row that has none
 VARIATION = ("labels", "mixed", "shortened", "follow_ups")  # options of examples that recipes have too
 
 
-def read_files(folder: str | Path, names: Sequence[str]) -> dict[str, Rows]:
-    """Rows of `folder/NAME.parquet` for each name.
+def data_files(folder: str | Path) -> dict[str, Path]:
+    """Every data file of a folder by its name without ending, in order.
 
     Raises:
-        ReetError: If a file is missing, or holds rows that must not train a model that ships.
+        ReetError: If the folder is none, or two files have the same name.
     """
+    if not Path(folder).is_dir():
+        raise ReetError(f"`data` must be a folder, got {str(folder)!r}; name the one with .parquet or .jsonl files.")
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in Path(folder).iterdir() if path.suffix in READERS):
+        other = found.setdefault(path.stem, path)
+        if other != path:
+            raise ReetError(f"`data` must hold each name once, but has {other.name} and {path.name}; rename one.")
+    return found
+
+
+def read_files(
+    folder: str | Path, names: Sequence[str], licenses: str = "commercial", checked: CheckedRow | None = None
+) -> dict[str, Rows]:
+    """Rows of `folder/NAME.parquet` or `folder/NAME.jsonl` for each name.
+
+    Args:
+        folder: Of the data.
+        names: Of its files, without endings.
+        licenses: One of `LICENSES`: `commercial` refuses rows that must not train a model that ships.
+        checked: Gives a row as it is used, from the row as it is read, its file, and its number: of a line, from 1, in
+            JSONL, of a row, from 1, in parquet. Without it rows are used as they are read.
+
+    Raises:
+        ReetError: If a file is missing or cannot be read, or holds rows that must not be used.
+    """
+    known = data_files(folder)
     found: dict[str, Rows] = {}
     for name in names:
-        path = Path(folder) / f"{name}.parquet"
-        if not path.is_file():
-            have = ", ".join(sorted(file.stem for file in Path(folder).glob("*.parquet"))) or "none"
+        path = known.get(name)
+        if path is None:
+            have = ", ".join(known) or "none"
             raise ReetError(f"`data` must hold {name}.parquet, but {folder} has {have}; fix the recipe's mixture.")
-        found[name] = pq.read_table(path).to_pylist()
-        for row in found[name]:
-            if "research" in row["license"].lower() or "-nc" in row["license"].lower():
+        read = READERS[path.suffix](path)
+        found[name] = [row if checked is None else checked(row, path, number) for number, row in read]
+        for row in found[name] if licenses == "commercial" else ():
+            license = row.get("license") or NOT_STATED
+            if any(word in license.lower() for word in (NOT_STATED, "research", "-nc")):
                 raise ReetError(
-                    f"{path.name}: row {row['id']} is licensed {row['license']!r}, not for shipped weights."
+                    f"{path.name}: row {row.get('id')} is licensed {license!r}, not for shipped weights; to train your "
+                    "own on it add --licenses any."
                 )
+    return found
+
+
+def _read_parquet(path: Path) -> list[tuple[int, Any]]:
+    try:
+        return list(enumerate(pq.read_table(path).to_pylist(), 1))
+    except (OSError, pa.ArrowException) as error:
+        raise ReetError(f"{path.name} must be a parquet file, but cannot be read ({error}); write it anew.") from error
+
+
+def _read_lines(path: Path) -> list[tuple[int, Any]]:
+    rows, number = [], 0
+    try:
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+            if line.strip():
+                rows.append((number, json.loads(line)))
+    except ValueError as error:
+        raise ReetError(
+            f"{path.name}, line {number}: must be a JSON object on one line in "
+            f"UTF-8, but is not ({error}); write it with json.dumps."
+        ) from error
+    return rows
+
+
+READERS: dict[str, Callable[[Path], list[tuple[int, Any]]]] = {".parquet": _read_parquet, ".jsonl": _read_lines}
+"""What reads the rows of a file with their numbers, by its ending."""
+
+
+def split_conversations(files: Mapping[str, Rows], share: float, seed: int) -> dict[str, Rows]:
+    """Files with a share of their conversations apart, under `NAME-held`; rows with the same messages stay together.
+
+    A file of at least two conversations gives one at least and keeps one at least.
+
+    Args:
+        files: Rows by file name.
+        share: Of the conversations that are held out.
+        seed: Of the choice.
+
+    Raises:
+        ReetError: If no file has two conversations with questions.
+    """
+    found: dict[str, Rows] = {}
+    held = 0
+    for name, rows in files.items():
+        keys = [hashlib.sha256(json.dumps(row["messages"], sort_keys=True).encode()).hexdigest() for row in rows]
+        order = sorted({key for key, row in zip(keys, rows, strict=True) if row["questions"]})
+        count = min(max(round(share * len(order)), 1), len(order) - 1)
+        chosen = {order[place] for place in np.random.default_rng(seed).permutation(len(order))[: max(count, 0)]}
+        found[name] = [row for key, row in zip(keys, rows, strict=True) if key not in chosen]
+        found[f"{name}-held"] = [row for key, row in zip(keys, rows, strict=True) if key in chosen]
+        held += len(chosen)
+    if not held:
+        raise ReetError(
+            "`held_out` needs a file with at least 2 conversations that have questions, got none; add some, or "
+            "name files to evaluate on: --evaluation '{NAME: 1}'."
+        )
     return found
 
 
 def fingerprint(folder: str | Path, names: Sequence[str]) -> dict[str, str]:
     """SHA-256 of each file, as the first 16 hexadecimal digits."""
-    return {name: hashlib.sha256((Path(folder) / f"{name}.parquet").read_bytes()).hexdigest()[:16] for name in names}
+    known = data_files(folder)
+    return {name: hashlib.sha256(known[name].read_bytes()).hexdigest()[:16] for name in names}
 
 
 @dataclass(frozen=True)

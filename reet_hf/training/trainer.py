@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import Trainer
 
+from .adapters import PREFIX
 from .distillation import distillation_loss
 from .metrics import kept_evidence
 
@@ -36,7 +37,7 @@ class ReetTrainer(Trainer):
         groups: dict[float, list[torch.nn.Parameter]] = {}
         for name, parameter in trained.named_parameters():
             if parameter.requires_grad:
-                rate = self.rates.get(name.partition(".")[0], self.head_learning_rate)
+                rate = self.rates.get(name.removeprefix(PREFIX).partition(".")[0], self.head_learning_rate)
                 groups.setdefault(rate, []).append(parameter)
         settings = [{"params": parameters, "lr": rate} for rate, parameters in groups.items()]
         optimizer = torch.optim.AdamW(settings, weight_decay=self.args.weight_decay)
