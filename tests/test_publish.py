@@ -14,11 +14,12 @@ import pytest
 from conftest import ROOT
 from hub_server import Account, Hub, running
 from huggingface_hub import HfApi, ModelCard, constants
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, pipeline
 
 from reet_hf import ReetError, ReetForCompression
 from reet_hf.hub import trial
-from reet_hf.hub.bundle import build_bundle
+from reet_hf.hub.adapter import build_adapter
+from reet_hf.hub.bundle import REMOTE_CODE, build_bundle
 from reet_hf.hub.checks import check_card, check_model, check_model_card, founded, numbers_in, try_model
 from reet_hf.hub.command import HOMES, find_source, kind_of, run_publish
 from reet_hf.hub.publish import publish
@@ -359,6 +360,17 @@ def test_an_adapter_is_published_without_its_base(hub, adapter, capsys):
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "README.md"} <= set(files)
     assert not {"model.safetensors", "modeling_reet.py", "optimizer.pt"} & set(files)
     assert "loads with its base and compresses" in said
+
+
+def test_an_adapter_loads_by_its_id(hub, adapter, bundled, tmp_path):
+    """The pipeline reads configuration and tokenizer of the base from the Hub; its weights come with the package."""
+    config = json.loads((bundled / "config.json").read_text(encoding="utf-8"))
+    files = {name: (bundled / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")}
+    hub.add("reet/reet-base", {"config.json": json.dumps({**config, **REMOTE_CODE}).encode(), **files})
+    send(hub, build_adapter(adapter, tmp_path / "adapter"), "acme/ours")
+    answer = json.loads(elsewhere(hub, tmp_path, "-m", trial.__name__, "acme/ours").stdout)
+    ours = pipeline("reet-compression", model=str(bundled))(trial.REQUEST, budget=trial.BUDGET)
+    assert answer["packages"] == ["reet_hf"] and answer["result"]["text"] == ours["text"]
 
 
 def test_the_base_of_a_published_adapter_is_on_the_hub(adapter, tmp_path):
