@@ -71,7 +71,7 @@ def by_budget(board: Board, path: Path, task: str = "mtr", measure: str = SURVIV
 
 def _panels(path: Path, regimes: Sequence[str], points: Callable[[str, str], Points], across: str, upward: str) -> None:
     """One panel for each regime, one line for each system, a band for REET's 95 % interval."""
-    pyplot = _pyplot()
+    pyplot = drawing()
     figure, axes = pyplot.subplots(1, max(len(regimes), 1), figsize=(3.2 * max(len(regimes), 1), 3.4), sharey=True)
     lines: dict[str, Any] = {}
     for axis, regime in zip([axes] if len(regimes) < 2 else axes, regimes, strict=False):
@@ -86,11 +86,11 @@ def _panels(path: Path, regimes: Sequence[str], points: Callable[[str, str], Poi
                 low, high = [each.low for _, each in found], [each.high for _, each in found]
                 axis.fill_between(places, low, high, color=COLOURS[system], alpha=0.15, linewidth=0)
         axis.set(title=regime, xlabel=across, ylim=(0, 1))
-        _quiet(axis)
+        quiet(axis)
     figure.supylabel(upward, fontsize=10)
     names = [title(system).replace("*", "") for system in lines]
     figure.legend(lines.values(), names, loc="outside lower center", ncols=5, frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
     pyplot.close(figure)
 
 
@@ -101,7 +101,7 @@ def speed_turns(parts: Mapping[str, Any], path: Path) -> None:
         parts: Of the record of speed.
         path: Where to.
     """
-    pyplot = _pyplot()
+    pyplot = drawing()
     figure, axes = pyplot.subplots(1, 2, figsize=(8, 3.2), sharey=True)
     for axis, name in zip(axes, ("even", "mixed"), strict=True):
         own = parts["turns"][name]
@@ -110,17 +110,17 @@ def speed_turns(parts: Mapping[str, Any], path: Path) -> None:
         axis.plot(each["history"], each["reference"], ".", color=COLOURS["bm25"], markersize=2)
         sizes = " to ".join(str(size) for size in sorted({min(own["sizes"]), max(own["sizes"])}))
         axis.set(title=f"turns of {sizes} tokens", xlabel="tokens before the turn", ylim=(0, None))
-        _quiet(axis)
+        quiet(axis)
     figure.supylabel("milliseconds", fontsize=10)
     names = ["a turn: append and compress", "one encoder pass over 256 fixed tokens"]
     figure.legend(axes[0].lines, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
     pyplot.close(figure)
 
 
 def speed_stages(parts: Mapping[str, Any], path: Path) -> None:
     """Write milliseconds of the stages of a turn, a bar for each history; see `speed_turns`."""
-    pyplot = _pyplot()
+    pyplot = drawing()
     found = parts["stages"]["histories"]
     stages = list(next(iter(found.values()))["stages"])
     figure, axis = pyplot.subplots(figsize=(8, 0.9 + 0.42 * len(stages)))
@@ -135,14 +135,14 @@ def speed_stages(parts: Mapping[str, Any], path: Path) -> None:
     axis.set_yticklabels(stages)
     axis.invert_yaxis()
     axis.legend(frameon=False, fontsize=9)
-    _quiet(axis)
-    _save(figure, path)
+    quiet(axis)
+    save(figure, path)
     pyplot.close(figure)
 
 
 def speed_cold(parts: Mapping[str, Any], path: Path) -> None:
     """Write seconds of each system from nothing by the length of the conversation; see `speed_turns`."""
-    pyplot = _pyplot()
+    pyplot = drawing()
     figure, axis = pyplot.subplots(figsize=(6.4, 3.6))
     lengths = parts["peers"]["lengths"]
     for system, (name, colour) in SYSTEMS.items():
@@ -153,12 +153,12 @@ def speed_cold(parts: Mapping[str, Any], path: Path) -> None:
             axis.plot(*zip(*points, strict=True), marker="o", markersize=3, color=colour, linewidth=width, label=name)
     axis.set(xlabel="tokens", ylabel="seconds, p50", xscale="log", yscale="log")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    _quiet(axis)
-    _save(figure, path)
+    quiet(axis)
+    save(figure, path)
     pyplot.close(figure)
 
 
-def _quiet(axis: Any) -> None:
+def quiet(axis: Any) -> None:
     """Grid and frame that are seen on light and dark pages."""
     axis.grid(alpha=0.25, color="#8b949e")
     for side in axis.spines.values():
@@ -166,7 +166,8 @@ def _quiet(axis: Any) -> None:
     axis.tick_params(which="both", color="#8b949e")
 
 
-def _pyplot() -> Any:
+def drawing() -> Any:
+    """`matplotlib.pyplot` that writes SVG."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -177,7 +178,8 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _save(figure: Any, path: Path) -> None:
+def save(figure: Any, path: Path) -> None:
+    """Write a figure with text in the colour of the theme."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     head, rest = path.read_text(encoding="utf-8").split("<defs>", 1)

@@ -19,7 +19,27 @@ DEFAULT_BUDGET = 0.3
 
 @dataclass(frozen=True)
 class Options:
-    """What a caller may choose for one compression; see the README for each."""
+    """What a caller may choose for one compression.
+
+    Args:
+        budget: Keep rate in (0, 1], or a number of tokens, never exceeded; 0.3 where there is no threshold either.
+        tokenizer: Counts the budget: a Hugging Face tokenizer, its id or folder, a tiktoken encoding or its name, or a
+            callable from a text to its number of tokens; the model's own if left out.
+        unit: What is chosen as a whole: word, clause, sentence or message, of which smaller ones fill what is left of a
+            budget; or auto, likely sentences whole and less likely ones in their content words.
+        strategy: extractive, or facts: lines of what is said of whom.
+        protect: Roles, regexes, message numbers or `(message, start, end)` that must survive.
+        threshold: Chance of being needed below which all is dropped, in [0, 1].
+        keep_recent: Turns at the end that must survive; `None` for one, where it leaves half of the budget to the rest.
+        keep_system: Whether system messages must survive; `None` for where they fit.
+        keep_tags: Roles in whose messages `<keep>` and `</keep>` mark what must survive.
+        markers: Whether places where something was left out are shown.
+        tools: Tool definitions that are sent along and count in the budget.
+        ask_last: Whether the last message of the user is the query where there is none; `None` for where tools are used.
+
+    Raises:
+        ReetError: For a value that breaks its rule.
+    """
 
     budget: float | int | None = None
     tokenizer: Any = None

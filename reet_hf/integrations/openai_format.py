@@ -25,7 +25,7 @@ def compress_messages(
     Args:
         messages: In OpenAI's chat format, tool calls and content parts included; an answer of a client may stand among
             them as the object that it is.
-        budget: Tokens, or a keep rate; see the README.
+        budget: Tokens, or a keep rate.
         model: The model that they are for, see `loading.counter_of`; by default REET's own tokenizer counts.
         query: What they are wanted for; where tools are used, the last message of the user if left out.
         compress: A `reet-compression` pipeline or a `Compressor`; the bundled weights if left out.
