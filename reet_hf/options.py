@@ -35,7 +35,7 @@ class Options:
         keep_tags: Roles in whose messages `<keep>` and `</keep>` mark what must survive.
         markers: Whether places where something was left out are shown.
         tools: Tool definitions that are sent along and count in the budget.
-        ask_last: Whether the last message of the user is the query where there is none; `None` for where tools are used.
+        ask_last: Whether the last message of the user is the query where none is given; `None` where tools are used.
 
     Raises:
         ReetError: For a value that breaks its rule.

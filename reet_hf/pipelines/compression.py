@@ -16,9 +16,9 @@ OPTIONS = tuple(option.name for option in fields(Options))
 class ReetCompressionPipeline(ConversationPipeline):
     """Compresses text or a conversation to a token budget and says where every kept word came from.
 
-    It takes a text, chat messages, `{"messages", "query"}`, `{"context", "query", "history"}`, or a list of any of these,
-    and the fields of `Options` by name; what comes back for each is the `to_dict` of a `Compressed`. `compressor` is what
-    a `Session` takes.
+    It takes a text, chat messages, `{"messages", "query"}`, `{"context", "query", "history"}`, or a list of any of
+    these, and the fields of `Options` by name; what comes back for each is the `to_dict` of a `Compressed`.
+    `compressor` is what a `Session` takes.
     """
 
     task_name = "reet-compression"
