@@ -48,7 +48,7 @@ class Reply:
         sentences: `{"message", "start", "end", "importance"}` of every sentence of the original for this query.
         prior: The same without a query: the chance that any later question needs it.
         seconds: Time that it took.
-        read_before: Whether the conversation had been read for an earlier question, so that the time is that of choosing.
+        read_before: Whether it had been read for an earlier question, so that the time is that of choosing alone.
     """
 
     messages: tuple[Message, ...]
