@@ -23,7 +23,7 @@ from eval.records import FOLDER
 from eval.regimes import REGIMES
 from eval.speed import page as speed
 from eval.summary import BUDGET, MODELS, REGIME, TASK, summary
-from eval.tables import latency, overview, sections, shown, table
+from eval.tables import headline, latency, overview, sections, shown, table
 from reet_hf.hub import cards, eval_results
 
 SPEED = "Speed: what was aimed at"
@@ -37,6 +37,9 @@ CHANCES = "Expected calibration error of the chances that sentences are needed, 
 TRAINED = "How the learned systems were trained: steps of the stages, at most so many passes over each file"
 ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- results: written by eval/report.py -->", "<!-- end of results -->"
+HEADLINE, HEADLINE_END = "<!-- headline: written by eval/report.py -->", "<!-- end of headline -->"
+HEADLINE_BUDGETS = (20, 33)
+HEADLINE_SYSTEMS = ("last_k", "bm25", "minilm", "llmlingua2_recipe", "cross_encoder", "maxsim", "reet_small", "reet")
 SPEED_PLOTS = {"turns": plots.speed_turns, "stages": plots.speed_stages, "peers": plots.speed_cold}
 PAGE = """# Results
 
@@ -87,6 +90,11 @@ def results_page(board: Board, quick: Board, root: Path) -> str:
     parts = [PAGE.format(resamples=f"{RESAMPLES:,}", sets=sets)]
     parts += [f"## {heading}\n\n{text}\n" for heading, text in found if text.count("\n") > 1]
     return "\n".join(parts)
+
+
+def readme_headline(board: Board) -> str:
+    """The table near the top of the README."""
+    return "\n".join([HEADLINE, headline(board, TASK, REGIME, HEADLINE_BUDGETS, HEADLINE_SYSTEMS), HEADLINE_END])
 
 
 def readme_section(board: Board, told: Sequence[str]) -> str:
@@ -157,7 +165,9 @@ def write(root: Path, target: Path) -> list[Path]:
         model: summary(board, name) for name, model in MODELS.items() if (name, TASK, REGIME, BUDGET) in board.results
     }
     told = [agents.line(results / "agent"), load.line(results / "serving"), speed.line(measured)]
-    head, rest = (root / "README.md").read_text(encoding="utf-8").split(START)
+    page = (root / "README.md").read_text(encoding="utf-8")
+    before, after = page.split(HEADLINE)[0], page.split(HEADLINE_END)[1]
+    head, rest = f"{before}{readme_headline(board)}{after}".split(START)
     texts = {
         Path("README.md"): head + readme_section(board, told) + rest.split(END)[1],
         results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),

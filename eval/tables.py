@@ -68,6 +68,18 @@ def overview(board: Board, task: str, regime: str, budget: int) -> str:
     return table(head, [*rows, ["*number of texts*", *counts]] if rows else [])
 
 
+def headline(board: Board, task: str, regime: str, budgets: Sequence[int], systems: Sequence[str]) -> str:
+    """One line a system: survival and evidence recall under each budget."""
+    columns = [(measure, budget) for budget in budgets for measure in (SURVIVAL, RECALL)]
+    head = ["system", *(f"{measure.replace('_', ' ')}, {budget} %" for measure, budget in columns)]
+    rows = []
+    for system in systems:
+        found = {budget: board.get(system, task, regime, budget) for budget in budgets}
+        results = [(found[budget], measure) for measure, budget in columns]
+        rows.append([title(system), *(shown(estimate(one.ratios(m))) if one else "–" for one, m in results)])
+    return table(head, rows)
+
+
 def by_set(board: Board, task: str, regime: str, budget: int) -> str:
     """One line a system: survival on each data set, or evidence recall, as the head says, where it has no answers."""
     systems = board.systems(task, regime, budget)

@@ -23,6 +23,21 @@ def test_python_blocks_run_in_order(monkeypatch, tmp_path):
     assert names["second"]["tokens"]["compressed"] <= 40
 
 
+def test_the_first_output_is_what_the_first_block_prints(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reet").symlink_to(ROOT / "reet")
+    shown = re.search(r"```text\n(.*?)```", README, flags=re.DOTALL)
+    exec(compile(BLOCKS[0], "README.md", "exec"), {})
+    assert shown is not None and capsys.readouterr().out == shown[1]
+
+
+def test_the_figure_is_the_one_of_the_documentation():
+    drawn = (ROOT / "pages/diagrams/once.svg").read_text(encoding="utf-8").splitlines()
+    shown = (ROOT / "docs/images/how-it-works.svg").read_text(encoding="utf-8")
+    style = re.search(r"<style>.*?</style>\n", shown, flags=re.DOTALL)
+    assert style is not None and shown.replace(style[0], "").splitlines() == drawn
+
+
 def test_it_opens_with_the_two_commands_and_the_pipeline():
     head = README[:2000]
     assert head.index("make demo") < head.index("make test") < head.index('pipeline("reet-compression"')
