@@ -26,8 +26,9 @@ CORE_TESTS := architecture budget bundle cards cli conversation coverage decodin
 	records rendering scoring segmentation selection session shortening structure uncollected
 RESOLUTION ?= highest
 CORE := build/core-$(RESOLUTION)
+SPACE := build/space
 
-.PHONY: help demo browser test check format train-toy results latency speed reproduce report docs build publish licenses audit core minimum clean
+.PHONY: help demo browser test check format train-toy results latency speed reproduce report docs build publish licenses audit core space minimum clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -114,6 +115,12 @@ core: ## Install nothing but what the package needs, in its newest versions, and
 	$(CORE)/bin/uv pip install --python $(CORE) --no-deps -e .
 	$(CORE)/bin/uv pip list --python $(CORE)
 	OMP_NUM_THREADS=1 $(CORE)/bin/python -m pytest -n 2 --dist loadfile $(CORE_TESTS:%=tests/test_%.py)
+
+space: ## Install what the Space of the demo installs, and run its tests, those of its MCP server too
+	$(PYTHON) -m venv --clear $(SPACE)
+	$(SPACE)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(SPACE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r spaces/reet-demo/requirements.txt pytest
+	OMP_NUM_THREADS=1 $(SPACE)/bin/python -m pytest tests/test_space.py
 
 minimum: ## The same in the lowest versions that pyproject.toml allows (PYTHON=python3.10)
 	$(MAKE) core RESOLUTION=lowest-direct
