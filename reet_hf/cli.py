@@ -16,6 +16,7 @@ from .hub.command import add_publish, run_publish
 from .hub.merging import add_merge, run_merge
 from .many.command import add_many, check_form, compress_many
 from .serving.command import add_mcp, add_serve, serve, serve_mcp
+from .version import __version__
 
 FORMATS = ("text", "json", "messages")
 EXTRACTED = ("json", "linear", "markdown", "records")
@@ -24,14 +25,16 @@ EXTRACTED = ("json", "linear", "markdown", "records")
 def budget(text: str) -> float | int:
     """A budget as typed: digits alone are tokens, anything with a point is a keep rate."""
     try:
-        return int(text)
+        return int(text) if text.strip("+-").isdigit() else float(text)
     except ValueError:
-        return float(text)
+        rule = f"must be a keep rate in (0, 1] like 0.3 or a number of tokens like 2000, got {text!r}"
+        raise argparse.ArgumentTypeError(rule) from None
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line of `reet`."""
     root = argparse.ArgumentParser(prog="reet", description="Compress conversations to a token budget.")
+    root.add_argument("--version", action="version", version=f"reet {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
     compress = commands.add_parser(
         "compress",
@@ -123,7 +126,11 @@ def read_input(name: str, query: str | None) -> Any:
     if text.lstrip()[:1] in ("{", "["):
         try:
             content = json.loads(text)
-        except ValueError:
+        except ValueError as error:
+            if name.endswith(".json"):
+                raise ReetError(
+                    f"FILE must be JSON where it is called so, but {name!r} is not ({error}); mend it, or send text by -."
+                ) from error
             content = text
     if isinstance(content, dict) and ("messages" in content or "context" in content):
         known = {key: content[key] for key in ("messages", "context", "query", "history") if key in content}

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from reet_hf.cli import main
+from reet_hf.version import __version__
 
 MESSAGES = [
     {"role": "user", "content": "the order is abc. when does the visa expires?"},
@@ -106,3 +107,24 @@ def test_help_is_there(capsys, argv):
     with pytest.raises(SystemExit) as stop:
         main(argv)
     assert stop.value.code == 0 and "budget" in capsys.readouterr().out
+
+
+def test_a_file_called_json_that_is_none_is_refused(tmp_path, capsys):
+    path = tmp_path / "broken.json"
+    path.write_text('{"messages": [{"role": "user"')
+    assert main(["compress", str(path)]) == 2
+    assert "must be JSON where it is called so" in capsys.readouterr().err
+
+
+def test_a_budget_that_is_none_names_the_rule(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["compress", "notes.txt", "--budget", "lots"])
+    assert (
+        "must be a keep rate in (0, 1] like 0.3 or a number of tokens like 2000, got 'lots'" in capsys.readouterr().err
+    )
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"reet {__version__}\n"
