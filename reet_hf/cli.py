@@ -129,7 +129,7 @@ def read_input(name: str, query: str | None) -> Any:
         except ValueError as error:
             if name.endswith(".json"):
                 raise ReetError(
-                    f"FILE must be JSON where it is called so, but {name!r} is not ({error}); mend it, or send text by -."
+                    f"FILE must be JSON where it is called so, but {name!r} is not ({error}); mend it, or use -."
                 ) from error
             content = text
     if isinstance(content, dict) and ("messages" in content or "context" in content):
