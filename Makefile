@@ -50,7 +50,7 @@ browser: $(STAMP) ## Install a browser for the tests of the demo page, if there 
 	|| echo "No browser could be installed; the tests that need one are skipped."
 
 test: $(STAMP) ## Set up and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 check: $(STAMP) ## Lint, formatting and types
 	$(BIN)/ruff check .
