@@ -152,6 +152,13 @@ def _entry(path: str, content: bytes, large: bool) -> dict[str, Any]:
 def application(hub: Hub) -> FastAPI:
     """The server of one hub."""
     app = FastAPI()
+    for add in (_add_errors, _add_accounts, _add_revisions, _add_uploads, _add_downloads):
+        add(app, hub)
+    return app
+
+
+def _add_errors(app: FastAPI, hub: Hub) -> None:
+    """What is refused or breaks, and the record of requests."""
 
     @app.exception_handler(Refused)
     async def refuse(_: Request, error: Refused) -> Response:
@@ -166,6 +173,10 @@ def application(hub: Hub) -> FastAPI:
                 hub.breaks[beginning] -= 1
                 return JSONResponse({"error": "broken"}, 500)
         return await go_on(request)
+
+
+def _add_accounts(app: FastAPI, hub: Hub) -> None:
+    """Who is asking, new repositories, and the check of a card."""
 
     @app.get("/api/whoami-v2")
     def whoami(request: Request) -> Any:
@@ -200,6 +211,10 @@ def application(hub: Hub) -> FastAPI:
         if len(front.get("short_description", "")) > 60:
             errors.append({"message": '"short_description" length must be less than or equal to 60'})
         return JSONResponse({"errors": errors, "warnings": []}, 400 if errors else 200)
+
+
+def _add_revisions(app: FastAPI, hub: Hub) -> None:
+    """Repositories, branches and tags."""
 
     @app.get("/api/{kinds}/{owner}/{name}/revision/{revision}")
     @app.get("/api/{kinds}/{owner}/{name}")
@@ -241,6 +256,10 @@ def application(hub: Hub) -> FastAPI:
             raise Refused(409, "Tag reference exists already")
         found.tags[wanted] = found.resolve(revision)
         return {}
+
+
+def _add_uploads(app: FastAPI, hub: Hub) -> None:
+    """Large files, then a commit."""
 
     @app.post("/api/{kinds}/{owner}/{name}/preupload/{revision}")
     async def preupload(kinds: str, owner: str, name: str, revision: str, request: Request) -> Any:
@@ -301,6 +320,10 @@ def application(hub: Hub) -> FastAPI:
         oid = found.commit(revision, files, lines[0]["value"]["summary"])
         return {"commitUrl": f"{hub.address}/{owner}/{name}/commit/{oid}", "commitOid": oid, "pullRequestUrl": None}
 
+
+def _add_downloads(app: FastAPI, hub: Hub) -> None:
+    """Listings and files."""
+
     @app.get("/api/{kinds}/{owner}/{name}/tree/{revision}/{folder:path}")
     @app.get("/api/{kinds}/{owner}/{name}/tree/{revision}")
     def tree(kinds: str, owner: str, name: str, revision: str, folder: str = "") -> Any:
@@ -332,8 +355,6 @@ def application(hub: Hub) -> FastAPI:
     @app.api_route("/{kinds}/{owner}/{name}/resolve/{revision}/{path:path}", methods=["GET", "HEAD"])
     def other_file(kinds: str, owner: str, name: str, revision: str, path: str, request: Request) -> Response:
         return download(PREFIXES[kinds], f"{owner}/{name}", revision, path, request)
-
-    return app
 
 
 @contextmanager
