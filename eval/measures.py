@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from eval.readers.base import Answer
-from eval.readers.scores import score as answer_score
 from eval.records import RowScores
 from eval.regimes import Asked
-from eval.systems.base import Kept
+from eval.task import Task
 from reet_hf.budget import TokenCounter
 from reet_hf.conversation import Conversation, parse_messages
 from reet_hf.mentions import find_mentions
@@ -22,7 +21,6 @@ from reet_hf.rendering import rendered_tokens, whole
 DIGITS = 3
 
 Scores = list[float | None]
-TaskScore = Callable[[Mapping[str, Any], Mapping[str, Any], Kept], dict[str, float]]
 
 
 @dataclass
@@ -52,11 +50,11 @@ class RowMeasures:
     Args:
         row: The row.
         turns: At most so many of its questions.
-        task: The task's `score`.
+        task: What it is scored by.
         counter: What counts tokens.
     """
 
-    def __init__(self, row: Mapping[str, Any], turns: int, task: TaskScore, counter: TokenCounter) -> None:
+    def __init__(self, row: Mapping[str, Any], turns: int, task: Task, counter: TokenCounter) -> None:
         self.row = row
         self.questions = row["questions"][:turns]
         self.task = task
@@ -68,7 +66,7 @@ class RowMeasures:
     def scores(self, asked: Asked, place: int) -> RowScores:
         """Scores of every question under the budget at `place`."""
         kept = [turn[place] for turn in asked.turns]
-        found = [self.task(self.row, question, each) for question, each in zip(self.questions, kept, strict=True)]
+        found = [self.task.score(self.row, question, each) for question, each in zip(self.questions, kept, strict=True)]
         entities: dict[int, float] = {}
         for number, each in enumerate(kept):
             if self.mentions:
@@ -87,7 +85,7 @@ class RowMeasures:
         found: list[dict[str, float]] = [{} for _ in self.questions]
         for number, answer in answers.items():
             if answer.error is None:
-                scores = answer_score(self.questions[number], answer.text)
+                scores = self.task.grade(self.row, self.questions[number], answer.text)
                 found[number] = {f"{reader}.{name}": value for name, value in scores.items()}
         return columns(found)
 

@@ -24,11 +24,11 @@ from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from eval import records
-from eval.measures import TaskScore
 from eval.readers.base import Reader
 from eval.readers.cache import CachedReader
 from eval.regimes import REGIMES, regimes_of
 from eval.systems.base import System
+from eval.task import Task
 from eval.work import Plan, Worker, digest, do, jobs_of, together
 from reet_hf.budget import TokenCounter, resolve_counter
 from reet_hf.errors import ReetError
@@ -122,14 +122,14 @@ def build_readers(arguments: argparse.Namespace, options: Mapping[str, Mapping[s
 
 @dataclass(frozen=True)
 class Loaded:
-    """A task as it was asked for: its name in results, version, rows by set with their digests, options and score."""
+    """A task as it was asked for: its name in results, version, rows by set with their digests, options and functions."""
 
     name: str
     version: str
     sets: Sets
     fingerprints: dict[str, str]
     options: dict[str, Any]
-    score: TaskScore
+    task: Task
 
 
 def load_task(arguments: argparse.Namespace, own: Mapping[str, Any]) -> Loaded:
@@ -140,7 +140,7 @@ def load_task(arguments: argparse.Namespace, own: Mapping[str, Any]) -> Loaded:
     name = f"{arguments.task}-{data.stem}" if data.suffix == ".parquet" else arguments.task
     sets = module.load(**options)
     fingerprints = {key: digest(rows) for key, rows in sets.items()}
-    return Loaded(name, module.VERSION, sets, fingerprints, published(options), module.score)
+    return Loaded(name, module.VERSION, sets, fingerprints, published(options), Task.of(module))
 
 
 def percents(text: str) -> list[int]:
@@ -188,7 +188,7 @@ def measure(name: str, arguments: argparse.Namespace, task: Loaded, readers: Seq
     systems, seeds = build_systems(name, counter, own)
     plan = plan_of(arguments, systems[0], task, readers, [name, published(own), seeds, str(arguments.counter)])
     folder = arguments.output / ".unfinished" / f"{name}--{plan.name}"
-    worker = Worker(systems, task.score, readers, counter, plan)
+    worker = Worker(systems, task.task, readers, counter, plan)
     jobs = jobs_of(task.sets, arguments.reader_rows if arguments.readings_only else None)
     mine = jobs[state.process_index :: state.num_processes]
     progress = tqdm(mine, desc=f"{name} on {task.name}", unit="job", disable=not state.is_local_main_process)

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval.measures import RowMeasures, Spent, TaskScore, costs, mean_rows
+from eval.measures import RowMeasures, Spent, costs, mean_rows
 from eval.readers.base import Answer, Reader
 from eval.records import RowScores, SetScores
 from eval.regimes import Asked, ask
 from eval.systems.base import Kept, System
+from eval.task import Task
 from reet_hf.budget import TokenCounter
 
 JOB_ROWS = 4
@@ -78,7 +79,7 @@ class Worker:
 
     Args:
         systems: The system under test, once for each seed.
-        task: The task's `score`.
+        task: How rows are scored, and readers asked.
         readers: Who reads what was kept.
         counter: What counts tokens.
         plan: What is measured.
@@ -87,7 +88,7 @@ class Worker:
     def __init__(
         self,
         systems: Sequence[System],
-        task: TaskScore,
+        task: Task,
         readers: Sequence[Reader],
         counter: TokenCounter,
         plan: Plan,
@@ -133,12 +134,18 @@ class Worker:
     def _read(self, reader: Reader, outputs: Asked, place: int, measures: RowMeasures, cell: CellScores) -> None:
         kept: list[Kept] = [turn[place] for turn in outputs.turns]
         numbers = [n for n, question in enumerate(measures.questions) if reader.suits(question)]
-        pairs = [(measures.questions[n]["question"], kept[n].text) for n in numbers]
-        answers: dict[int, Answer] = dict(zip(numbers, reader.answers(pairs), strict=True))
+        said = self._said(reader, measures, [(n, kept[n].text) for n in numbers])
+        answers: dict[int, Answer] = dict(zip(numbers, said, strict=True))
         cell.row.scores.update(measures.answered(answers, reader.name))
         cell.errors = _summed(
             [cell.errors, *({f"{reader.name}: {a.error}": 1} for a in answers.values() if a.error is not None)]
         )
+
+    def _said(self, reader: Reader, measures: RowMeasures, asked: Sequence[tuple[int, str]]) -> list[Answer]:
+        """Answers to questions by number and text, asked in the words of the task where the reader can be."""
+        if self.task.prompt is not None and reader.generates:
+            return reader.said([self.task.prompt(measures.row, number, text) for number, text in asked])
+        return reader.answers([(measures.questions[number]["question"], text) for number, text in asked])
 
 
 def _summed(counts: Iterable[dict[str, int]]) -> dict[str, int]:

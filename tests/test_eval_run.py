@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from eval import records, run, work
 from eval.readers.base import Answer, Reader
+from eval.task import Task
 from eval.tasks import mtr, mtr_follow_ups
 from reet_hf.errors import ReetError
 
@@ -171,11 +172,11 @@ def test_a_failed_call_is_an_error_and_no_wrong_answer():
     plan = work.Plan("p", ("once",), (100,), 20, reader_rows=1, reader_budgets=(100,))
     counter = run.resolve_counter(lambda text: len(text.split()))
     system = run.module_of("systems", "full").build(counter)
-    cells = work.Worker([system], mtr.score, [Broken()], counter, plan).row(row, 0)
+    cells = work.Worker([system], Task.of(mtr), [Broken()], counter, plan).row(row, 0)
     cell = cells["once", 0]
     assert cell.row.scores["broken.f1"][:3] == [1, None, 0]
     assert cell.errors == {"broken: 503 from the server": 1}
-    later = work.Worker([system], mtr.score, [Broken()], counter, plan).row(row, 1)["once", 0]
+    later = work.Worker([system], Task.of(mtr), [Broken()], counter, plan).row(row, 1)["once", 0]
     assert "broken.f1" not in later.row.scores  # readers see the first rows only
 
 
@@ -195,7 +196,7 @@ def test_a_reader_that_fails_at_one_seed_leaves_no_score_and_breaks_nothing():
     plan = work.Plan("p", ("once",), (50,), 20, reader_rows=1, reader_budgets=(50,))
     counter = run.resolve_counter(lambda text: len(text.split()))
     systems, _ = run.build_systems("random", counter, {})
-    cell = work.Worker(systems, mtr.score, [FailsAtSecondSeed()], counter, plan).row(row, 0)["once", 0]
+    cell = work.Worker(systems, Task.of(mtr), [FailsAtSecondSeed()], counter, plan).row(row, 0)["once", 0]
     assert set(cell.row.scores["broken.f1"]) == {None} and cell.row.scores["answer_survival"][0] is not None
     assert cell.errors == {"broken: 503": 2 * len(row["questions"])}
 

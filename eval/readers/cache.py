@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from eval.readers.base import Answer, Reader
+from eval.readers.base import Answer, Prompt, Reader
 
 try:
     from diskcache import Cache, JSONDisk
 except ImportError as missing:
     raise ImportError("answers are kept on disk by the package diskcache: pip install diskcache") from missing
+
+Ask = Callable[[Sequence[Any]], list[Answer]]
 
 
 class CachedReader(Reader):
@@ -34,28 +37,36 @@ class CachedReader(Reader):
         self.revision = reader.revision
         self.options = reader.options
         self.batch_size = reader.batch_size
+        self.generates = reader.generates
         self._stored = Cache(str(folder), disk=JSONDisk, eviction_policy="none")  # by default old answers are removed
 
     def answers(self, asked: Sequence[tuple[str, str]]) -> list[Answer]:
-        keys = [self._key(question, text) for question, text in asked]
+        return self._all([list(pair) for pair in asked], asked, self.reader.answers)
+
+    def said(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        return self._all([["said", asdict(each)] for each in prompts], prompts, self.reader.said)
+
+    def _all(self, contents: Sequence[list[Any]], asked: Sequence[Any], ask: Ask) -> list[Answer]:
+        """The answers to all that is asked, each named by its content."""
+        keys = [self._key(content) for content in contents]
         found = {key: Answer(text) for key in keys if (text := self._stored.get(key)) is not None}
-        open_ones = list({key: pair for key, pair in zip(keys, asked, strict=True) if key not in found}.items())
+        open_ones = list({key: each for key, each in zip(keys, asked, strict=True) if key not in found}.items())
         for start in range(0, len(open_ones), self.batch_size):
-            found |= self._ask(open_ones[start : start + self.batch_size])
+            found |= self._ask(open_ones[start : start + self.batch_size], ask)
         return [found[key] for key in keys]
 
     def suits(self, question: Mapping[str, Any]) -> bool:
         return self.reader.suits(question)
 
-    def _ask(self, open_ones: Sequence[tuple[str, tuple[str, str]]]) -> dict[str, Answer]:
+    def _ask(self, open_ones: Sequence[tuple[str, Any]], ask: Ask) -> dict[str, Answer]:
         """The reader's answers by key, stored where the call did not fail."""
-        given = self.reader.answers([pair for _, pair in open_ones])
+        given = ask([each for _, each in open_ones])
         found = {key: answer for (key, _), answer in zip(open_ones, given, strict=True)}
         for key, answer in found.items():
             if answer.error is None:
                 self._stored[key] = answer.text
         return found
 
-    def _key(self, question: str, text: str) -> str:
-        content = json.dumps([self.name, self.revision, dict(self.options), question, text], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()
+    def _key(self, content: list[Any]) -> str:
+        told = json.dumps([self.name, self.revision, dict(self.options), *content], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()

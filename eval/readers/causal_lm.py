@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from eval.readers.base import Answer, Reader
-from eval.readers.prompt import PROMPT, heard, prompt
+from eval.readers.base import Answer, Prompt, Reader
+from eval.readers.prompt import PROMPT, ended, heard, prompt, thought
 from reet_hf.errors import ReetError
 
 PLAIN_END = "\nAnswer:"  # where a model without a chat template goes on
+SLACK = 16  # tokens that a text cut in two may take more than its halves
 
 
 class CausalLm(Reader):
@@ -36,6 +38,8 @@ class CausalLm(Reader):
         max_new_tokens: Most tokens of an answer; a longer one ends there.
         max_tokens: Most tokens of prompt and answer together, if fewer than the model has positions.
     """
+
+    generates = True
 
     def __init__(
         self,
@@ -68,18 +72,40 @@ class CausalLm(Reader):
         )
 
     def answers(self, asked: Sequence[tuple[str, str]]) -> list[Answer]:
-        encoded = [self._encode(question, text) for question, text in asked]
-        found = dict.fromkeys(range(len(asked)), self._too_long())
-        fitting = [number for number, tokens in enumerate(encoded) if len(tokens) + self.max_new_tokens <= self.limit]
+        said = self._generated([self._encode(question, text) for question, text in asked], self.max_new_tokens)
+        if self.tokenizer.chat_template is None:  # its first line only
+            said = [replace(each, text=each.text.strip().partition("\n")[0]) for each in said]
+        return [each if each.error is not None else heard(each.text) for each in said]
+
+    def said(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        found: dict[int, Answer] = {}
+        lengths = {each.max_new_tokens for each in prompts}
+        for length in sorted(lengths):
+            numbers = [number for number, each in enumerate(prompts) if each.max_new_tokens == length]
+            encoded = [self._written(prompts[number]) for number in numbers]
+            found |= zip(numbers, self._generated(encoded, length), strict=True)
+        return [self._spoken(found[number], each) for number, each in enumerate(prompts)]
+
+    def _spoken(self, answer: Answer, asked: Prompt) -> Answer:
+        if answer.error is not None:
+            return answer
+        told = thought(answer.text)
+        return replace(told, text=ended(told.text, asked.stop))
+
+    def _generated(self, encoded: Sequence[list[int]], length: int) -> list[Answer]:
+        """What the model says after each prompt; a failure where prompt and answer do not fit."""
+        found = dict.fromkeys(range(len(encoded)), self._too_long(length))
+        fitting = [number for number, tokens in enumerate(encoded) if len(tokens) + length <= self.limit]
         for start in range(0, len(fitting), self.batch_size):
             numbers = fitting[start : start + self.batch_size]
-            found |= zip(numbers, self._generate([encoded[number] for number in numbers]), strict=True)
+            said = self._generate([encoded[number] for number in numbers], length)
+            found |= zip(numbers, map(Answer, said), strict=True)
         return list(found.values())
 
-    def _too_long(self) -> Answer:
+    def _too_long(self, length: int) -> Answer:
         return Answer(
-            error=f"the prompt is too long: {self.name} takes {self.limit} tokens at most, {self.max_new_tokens} of "
-            "them for the answer"
+            error=f"the prompt is too long: {self.name} takes {self.limit} tokens at most, {length} of them for the "
+            "answer"
         )
 
     def _encode(self, question: str, text: str) -> list[int]:
@@ -87,8 +113,31 @@ class CausalLm(Reader):
         asked = prompt(question, text)
         if self.tokenizer.chat_template is None:
             return self.tokenizer(asked + PLAIN_END)["input_ids"]
+        return self._chat([{"role": "user", "content": asked}])
+
+    def _written(self, asked: Prompt) -> list[int]:
+        """Token ids of a benchmark's prompt, without the middle of what is too long if the benchmark says so.
+
+        As LongBench and SCBench do it, the text is cut before the chat template is put around it, to what the model
+        takes without the answer.
+        """
+        messages = [dict(message) for message in asked.messages]
+        if asked.plain or self.tokenizer.chat_template is None:
+            text = "\n".join(message["content"] for message in messages)
+            tokens, room = self.tokenizer(text)["input_ids"], self.limit - asked.max_new_tokens
+            return tokens if asked.cut is None or len(tokens) <= room else _without_middle(tokens, room)
+        tokens = self._chat(messages)
+        over = len(tokens) + asked.max_new_tokens - self.limit
+        if over <= 0 or asked.cut is None:
+            return tokens
+        longest = max(messages, key=lambda message: len(message["content"]))
+        content = self.tokenizer(longest["content"], add_special_tokens=False)["input_ids"]
+        longest["content"] = self.tokenizer.decode(_without_middle(content, len(content) - over - SLACK))
+        return self._chat(messages)
+
+    def _chat(self, messages: list[dict[str, str]]) -> list[int]:
         chat = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": asked}],
+            messages,
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=False,  # templates that know no such thing ignore it
@@ -96,19 +145,26 @@ class CausalLm(Reader):
         return self.tokenizer(chat, add_special_tokens=False)["input_ids"]
 
     @torch.inference_mode()
-    def _generate(self, encoded: list[list[int]]) -> list[Answer]:
-        """What the model says after each prompt; without a chat template its first line only."""
+    def _generate(self, encoded: list[list[int]], length: int) -> list[str]:
+        """What the model says after each prompt, `length` tokens at most."""
         width = max(len(tokens) for tokens in encoded)
         filled = [[self.filler] * (width - len(tokens)) + tokens for tokens in encoded]
         mask = [[0] * (width - len(tokens)) + [1] * len(tokens) for tokens in encoded]
         device = self.model.device
         made = self.model.generate(
-            input_ids=torch.tensor(filled, device=device), attention_mask=torch.tensor(mask, device=device)
+            input_ids=torch.tensor(filled, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            max_new_tokens=length,
         )
-        said = self.tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
-        if self.tokenizer.chat_template is None:
-            said = [text.strip().partition("\n")[0] for text in said]
-        return [heard(text) for text in said]
+        return self.tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
+
+
+def _without_middle(tokens: list[int], room: int) -> list[int]:
+    """The first and the last tokens, as many as there is room for, as LongBench (arXiv:2308.14508) cuts what is too
+    long."""
+    if room <= 0:
+        return []
+    return tokens[: room // 2] + tokens[len(tokens) - (room - room // 2) :]
 
 
 def _limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int | None) -> int:

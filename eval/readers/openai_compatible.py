@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from eval.readers.base import Answer, Reader
-from eval.readers.prompt import PROMPT, heard, prompt
+from eval.readers.base import Answer, Prompt, Reader
+from eval.readers.prompt import PROMPT, ended, heard, prompt, thought
 from reet_hf.errors import ReetError
 
 try:
@@ -33,6 +34,8 @@ class OpenAiCompatible(Reader):
         concurrency: Calls that run at the same time.
     """
 
+    generates = True
+
     def __init__(self, client: openai.OpenAI, model: str, body: Mapping[str, Any], concurrency: int) -> None:
         self.client, self.model, self.body = client, model, dict(body)
         self.name = model
@@ -41,14 +44,26 @@ class OpenAiCompatible(Reader):
         self.batch_size = concurrency
 
     def answers(self, asked: Sequence[tuple[str, str]]) -> list[Answer]:
-        with ThreadPoolExecutor(self.batch_size) as workers:
-            return list(workers.map(self._answer, asked))
+        messages = [[{"role": "user", "content": prompt(*pair)}] for pair in asked]
+        return [_after(said, heard) for said in self._all([(each, self.body) for each in messages])]
 
-    def _answer(self, pair: tuple[str, str]) -> Answer:
+    def said(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """As `Reader.said`; a text that is `plain` is sent as a user's message, since the API knows nothing else."""
+        asked = [([dict(each) for each in one.messages], self._body(one)) for one in prompts]
+        said = [_after(answer, thought) for answer in self._all(asked)]
+        return [replace(answer, text=ended(answer.text, one.stop)) for answer, one in zip(said, prompts, strict=True)]
+
+    def _body(self, asked: Prompt) -> dict[str, Any]:
+        """Fields of a request with the length of the benchmark's answer, unless `max_tokens` was taken away."""
+        return {**self.body, "max_tokens": asked.max_new_tokens} if "max_tokens" in self.body else self.body
+
+    def _all(self, asked: Sequence[tuple[list[dict[str, str]], dict[str, Any]]]) -> list[Answer]:
+        with ThreadPoolExecutor(self.batch_size) as workers:
+            return list(workers.map(lambda one: self._one(*one), asked))
+
+    def _one(self, messages: Any, body: dict[str, Any]) -> Answer:
         try:
-            completion = self.client.chat.completions.create(
-                model=self.model, messages=[{"role": "user", "content": prompt(*pair)}], extra_body=self.body
-            )
+            completion = self.client.chat.completions.create(model=self.model, messages=messages, extra_body=body)
         except (openai.OpenAIError, ValueError) as error:  # the second for a body that is no JSON
             return Answer(error=self._reason(error))
         return _said(completion)
@@ -62,8 +77,12 @@ class OpenAiCompatible(Reader):
         return f"{type(error).__name__}: {told}"
 
 
+def _after(said: Answer, hear: Callable[[str], Answer]) -> Answer:
+    return said if said.error is not None else hear(said.text)
+
+
 def _said(completion: Any) -> Answer:
-    """The answer in a completion; one that was withheld, or cut before it began, is a failure."""
+    """What a completion says; one that was withheld, or cut before it began, is a failure."""
     choices = getattr(completion, "choices", None)  # a server may send any JSON, which the client does not check
     choice = choices[0] if isinstance(choices, list) and choices else None
     message, reason = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
@@ -72,7 +91,7 @@ def _said(completion: Any) -> Answer:
         return Answer(error="the server sent no chat completion: is this the address of the API, often ending in /v1?")
     if reason == "content_filter" or (not text.strip() and reason != "stop"):
         return Answer(error=f"the server sent no answer, finish_reason {reason!r}")
-    return heard(text)
+    return Answer(text)
 
 
 def _key(variable: str | None, url: str) -> str:

@@ -11,10 +11,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 
 from eval.systems.base import Kept
+from eval.tasks.public import sample
 from reet_hf.errors import ReetError
 from reet_hf.metrics import answer_survival, evidence_recall
 
@@ -48,7 +48,7 @@ def load(data: str = "", sets: str | None = None, rows: int | None = None) -> di
             "--option \"mtr.sets='*'\"."
         )
     found = {file.stem: pq.read_table(file).to_pylist() for file in files} or _from_hub(data, sets)
-    return {name: _sample(_checked(name, own), rows) for name, own in found.items()}
+    return {name: sample(_checked(name, own), rows) for name, own in found.items()}
 
 
 def _from_hub(data: str, sets: str | None = None) -> dict[str, list[Row]]:
@@ -75,13 +75,6 @@ def _checked(name: str, rows: list[Row]) -> list[Row]:
     if missing:
         raise ReetError(f"`data` must have the columns {', '.join(COLUMNS)}; {name} lacks {', '.join(missing)}.")
     return [row for row in rows if row["questions"]]
-
-
-def _sample(rows: list[Row], count: int | None) -> list[Row]:
-    if count is None or len(rows) <= count:
-        return rows
-    chosen = np.random.default_rng(0).permutation(len(rows))[:count]
-    return [rows[place] for place in sorted(chosen)]
 
 
 def score(row: Row, question: Mapping[str, Any], kept: Kept) -> dict[str, float]:
