@@ -122,7 +122,7 @@ def build_readers(arguments: argparse.Namespace, options: Mapping[str, Mapping[s
 
 @dataclass(frozen=True)
 class Loaded:
-    """A task as it was asked for: its name in results, version, rows by set with their digests, options and functions."""
+    """A task as it was asked for: its name in results, version, rows by set with digests, options and functions."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""What a task file says of itself beside its rows: how what was kept is scored, and how a reader is asked and graded."""
+"""What a task file says beside its rows: how what was kept is scored, and how a reader is asked and graded."""
 
 from __future__ import annotations
 

@@ -19,7 +19,14 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerFast
 from reet_hf import ReetConfig, ReetForCompression
 
 ROOT = Path(__file__).resolve().parent.parent
+THREADS = torch.get_num_threads()
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def same_threads():
+    """As many threads for each file: scripts that tests call set them, and rounding depends on them."""
+    torch.set_num_threads(THREADS)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -12,8 +12,6 @@ import time
 import pytest
 from conftest import CITIES, ROOT
 
-from reet_hf.many.run import compress_file
-
 RECORDS = 192  # six parts
 
 
@@ -30,22 +28,28 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(source, bundled):
+def expected(source):
     """What one process writes that nothing interrupts."""
-    from transformers import pipeline
-
     output = source.with_name("expected.jsonl")
-    compress_file(source, output, pipeline("reet-compression", model=str(bundled)), budget=0.5)
+    run = started([sys.executable, *asked(source, output)])
+    _, told = run.communicate(timeout=200)
+    assert run.returncode == 0, told
     return output.read_bytes()
+
+
+def asked(source, output) -> list[str]:
+    return ["-m", "reet_hf.cli", "compress", "--input", str(source), "--output", str(output), "--budget", "0.5"]
+
+
+def started(command: list[str]) -> subprocess.Popen:
+    # with as many threads for all, as rounding depends on them
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
 
 
 def launched(source, output, port: str) -> subprocess.Popen:
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", port]
-    asked = ["-m", "reet_hf.cli", "compress", "--input", str(source), "--output", str(output), "--budget", "0.5"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *launch, *asked], stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-    )
+    return started([sys.executable, *launch, *asked(source, output)])
 
 
 def test_two_processes_one_of_which_is_killed_write_what_one_would(source, expected, free_port):
@@ -61,9 +65,10 @@ def test_two_processes_one_of_which_is_killed_write_what_one_would(source, expec
     assert 1 <= len(workers) <= 2
     done = {path.name: path.read_bytes() for path in folder.glob("*.part")}
     grown = (folder / "output").read_bytes() if (folder / "output").exists() else b""
-    assert (done or grown) and expected.startswith(grown)
+    assert done or grown
+    assert grown.splitlines() == expected.splitlines()[: grown.count(b"\n")]
     for body in done.values():
-        assert body.partition(b"\n")[2] in expected
+        assert set(body.splitlines()[1:]) <= set(expected.splitlines())
 
     run = launched(source, output, free_port)
     _, told = run.communicate(timeout=200)

@@ -47,8 +47,8 @@ def records(data: str | None, name: str, *, repository: str, config: str | None 
         return load_dataset(place, config, split=split).to_list()
     except Exception as error:
         raise ReetError(
-            f"`data` must be a folder with {name}.jsonl or the Hub id of a data set; {place!r} is no folder, and loading "
-            f"it from the Hub failed: {error} To work offline download {repository} into a folder and name that."
+            f"`data` must be a folder with {name}.jsonl or the Hub id of a data set; {place!r} is no folder, and "
+            f"loading it from the Hub failed: {error} To work offline download {repository} into a folder and name that."
         ) from error
 
 

@@ -44,7 +44,7 @@ def compress_file(
     A run that was killed goes on where it stopped when it is started again in the same way; so do several processes
     that are started in the same way, on one machine or on several that share the files. The output has the records in
     their order and is there when it is whole; it is the same, byte for byte, however many processes and attempts it
-    took, on machines that compute alike.
+    took, on machines that compute alike with as many threads.
 
     Args:
         source: JSON lines, `.csv`, `.tsv` or `.parquet`. Each record is any input of the pipeline; other fields of one

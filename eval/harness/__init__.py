@@ -1,0 +1,1 @@
+"""The systems under test inside EleutherAI's lm-evaluation-harness: `python -m eval.harness --help`."""
