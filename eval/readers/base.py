@@ -34,6 +34,7 @@ class Prompt:
         plain: Whether the model goes on from the text alone, without a chat template; then there is one message.
         stop: The answer ends before the first of these.
         cut: What is left out of a text that is too long for the reader: its middle, or nothing, which is a failure.
+        begins: How the answer begins: the model goes on from there, and it is no part of what it says.
     """
 
     messages: tuple[Mapping[str, str], ...]
@@ -41,6 +42,7 @@ class Prompt:
     plain: bool = False
     stop: tuple[str, ...] = ()
     cut: Literal["middle"] | None = None
+    begins: str = ""
 
     def __post_init__(self) -> None:
         if not self.messages or self.messages[-1]["role"] != "user" or (self.plain and len(self.messages) > 1):

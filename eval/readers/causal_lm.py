@@ -72,8 +72,12 @@ class CausalLm(Reader):
         )
 
     def answers(self, asked: Sequence[tuple[str, str]]) -> list[Answer]:
-        said = self._generated([self._encode(question, text) for question, text in asked], self.max_new_tokens)
-        if self.tokenizer.chat_template is None:  # its first line only
+        return self.replied([self._encode(question, text) for question, text in asked])
+
+    def replied(self, encoded: Sequence[list[int]]) -> list[Answer]:
+        """The answers to prompts of token ids; without a chat template the first line of what the model says."""
+        said = self._generated(encoded, self.max_new_tokens)
+        if self.tokenizer.chat_template is None:
             said = [replace(each, text=each.text.strip().partition("\n")[0]) for each in said]
         return [each if each.error is not None else heard(each.text) for each in said]
 
@@ -123,26 +127,27 @@ class CausalLm(Reader):
         """
         messages = [dict(message) for message in asked.messages]
         if asked.plain or self.tokenizer.chat_template is None:
-            text = "\n".join(message["content"] for message in messages)
+            text = "\n".join(message["content"] for message in messages) + asked.begins
             tokens, room = self.tokenizer(text)["input_ids"], self.limit - asked.max_new_tokens
             return tokens if asked.cut is None or len(tokens) <= room else _without_middle(tokens, room)
-        tokens = self._chat(messages)
+        tokens = self._chat(messages, asked.begins)
         over = len(tokens) + asked.max_new_tokens - self.limit
         if over <= 0 or asked.cut is None:
             return tokens
         longest = max(messages, key=lambda message: len(message["content"]))
         content = self.tokenizer(longest["content"], add_special_tokens=False)["input_ids"]
-        longest["content"] = self.tokenizer.decode(_without_middle(content, len(content) - over - SLACK))
-        return self._chat(messages)
+        shorter: Any = self.tokenizer.decode(_without_middle(content, len(content) - over - SLACK))
+        longest["content"] = shorter
+        return self._chat(messages, asked.begins)
 
-    def _chat(self, messages: list[dict[str, str]]) -> list[int]:
+    def _chat(self, messages: list[dict[str, str]], begins: str = "") -> list[int]:
         chat = self.tokenizer.apply_chat_template(
             messages,
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=False,  # templates that know no such thing ignore it
         )
-        return self.tokenizer(chat, add_special_tokens=False)["input_ids"]
+        return self.tokenizer(chat + begins, add_special_tokens=False)["input_ids"]
 
     @torch.inference_mode()
     def _generate(self, encoded: list[list[int]], length: int) -> list[str]:

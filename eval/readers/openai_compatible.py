@@ -45,28 +45,29 @@ class OpenAiCompatible(Reader):
 
     def answers(self, asked: Sequence[tuple[str, str]]) -> list[Answer]:
         messages = [[{"role": "user", "content": prompt(*pair)}] for pair in asked]
-        return [_after(said, heard) for said in self._all([(each, self.body) for each in messages])]
+        return self._all([(each, self.body) for each in messages], heard)
 
     def said(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        """As `Reader.said`; a text that is `plain` is sent as a user's message, since the API knows nothing else."""
+        """As `Reader.said`; a text that is `plain` is sent as a user's message, since the API knows nothing else, and
+        how an answer `begins` is left to the model."""
         asked = [([dict(each) for each in one.messages], self._body(one)) for one in prompts]
-        said = [_after(answer, thought) for answer in self._all(asked)]
-        return [replace(answer, text=ended(answer.text, one.stop)) for answer, one in zip(said, prompts, strict=True)]
+        said = zip(self._all(asked, thought), prompts, strict=True)
+        return [replace(answer, text=ended(answer.text, one.stop)) for answer, one in said]
 
     def _body(self, asked: Prompt) -> dict[str, Any]:
         """Fields of a request with the length of the benchmark's answer, unless `max_tokens` was taken away."""
         return {**self.body, "max_tokens": asked.max_new_tokens} if "max_tokens" in self.body else self.body
 
-    def _all(self, asked: Sequence[tuple[list[dict[str, str]], dict[str, Any]]]) -> list[Answer]:
+    def _all(self, asked: Sequence[tuple[Any, dict[str, Any]]], hear: Callable[[str], Answer]) -> list[Answer]:
         with ThreadPoolExecutor(self.batch_size) as workers:
-            return list(workers.map(lambda one: self._one(*one), asked))
+            return list(workers.map(lambda one: self._one(one[0], one[1], hear), asked))
 
-    def _one(self, messages: Any, body: dict[str, Any]) -> Answer:
+    def _one(self, messages: Any, body: dict[str, Any], hear: Callable[[str], Answer]) -> Answer:
         try:
             completion = self.client.chat.completions.create(model=self.model, messages=messages, extra_body=body)
         except (openai.OpenAIError, ValueError) as error:  # the second for a body that is no JSON
             return Answer(error=self._reason(error))
-        return _said(completion)
+        return answered(completion, hear)
 
     def _reason(self, error: Exception) -> str:
         """The error in one line without the key, which servers that refuse it like to repeat."""
@@ -77,12 +78,8 @@ class OpenAiCompatible(Reader):
         return f"{type(error).__name__}: {told}"
 
 
-def _after(said: Answer, hear: Callable[[str], Answer]) -> Answer:
-    return said if said.error is not None else hear(said.text)
-
-
-def _said(completion: Any) -> Answer:
-    """What a completion says; one that was withheld, or cut before it began, is a failure."""
+def answered(completion: Any, hear: Callable[[str], Answer] = heard) -> Answer:
+    """The answer in a completion; one that was withheld, or cut before it began, is a failure."""
     choices = getattr(completion, "choices", None)  # a server may send any JSON, which the client does not check
     choice = choices[0] if isinstance(choices, list) and choices else None
     message, reason = getattr(choice, "message", None), getattr(choice, "finish_reason", None)
@@ -91,7 +88,7 @@ def _said(completion: Any) -> Answer:
         return Answer(error="the server sent no chat completion: is this the address of the API, often ending in /v1?")
     if reason == "content_filter" or (not text.strip() and reason != "stop"):
         return Answer(error=f"the server sent no answer, finish_reason {reason!r}")
-    return Answer(text)
+    return hear(text)
 
 
 def _key(variable: str | None, url: str) -> str:

@@ -48,7 +48,7 @@ def records(data: str | None, name: str, *, repository: str, config: str | None 
     except Exception as error:
         raise ReetError(
             f"`data` must be a folder with {name}.jsonl or the Hub id of a data set; {place!r} is no folder, and "
-            f"loading it from the Hub failed: {error} To work offline download {repository} into a folder and name that."
+            f"loading it from the Hub failed: {error} Offline, download {repository} and name its folder."
         ) from error
 
 
@@ -131,6 +131,23 @@ def places(texts: Sequence[str], answers: Sequence[str], whole_words: bool = Tru
             found.append(place)
             if len(found) == MOST_PLACES:
                 return found
+    return found
+
+
+def places_within(texts: Sequence[str], spans: Sequence[Place], answers: Sequence[str]) -> list[Place]:
+    """Where answers stand in parts of texts, as `places` finds them.
+
+    Args:
+        texts: One for each message.
+        spans: The parts, such as the evidence: what stands elsewhere by chance is no answer.
+        answers: Acceptable ones.
+    """
+    parts = [texts[span["message"]][span["start"] : span["end"]] for span in spans]
+    found = []
+    for place in places(parts, answers):
+        span = spans[place["message"]]
+        first = span["start"]
+        found.append({"message": span["message"], "start": first + place["start"], "end": first + place["end"]})
     return found
 
 

@@ -78,7 +78,7 @@ class Served(openai_compatible.OpenAiCompatible):
             completion = self.client.chat.completions.create(model=self.model, messages=asked, extra_body=self.body)
         except (openai.OpenAIError, ValueError) as error:  # the second for a body that is no JSON
             return Answer(error=self._reason(error))
-        return openai_compatible._said(completion)
+        return openai_compatible.answered(completion)
 
 
 class Local(causal_lm.CausalLm):
@@ -93,12 +93,7 @@ class Local(causal_lm.CausalLm):
 
     def replies(self, conversations: Sequence[Sequence[Message]]) -> list[Answer]:
         """See `Model`."""
-        encoded = [self._tokens(messages) for messages in conversations]
-        found = dict.fromkeys(range(len(encoded)), self._too_long())
-        fitting = [number for number, tokens in enumerate(encoded) if len(tokens) + self.max_new_tokens <= self.limit]
-        if fitting:
-            found |= zip(fitting, self._generate([encoded[number] for number in fitting]), strict=True)
-        return list(found.values())
+        return self.replied([self._tokens(messages) for messages in conversations])
 
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         if self.tokenizer.chat_template is None:
