@@ -85,6 +85,12 @@ def test_a_missing_model_is_refused(capsys, chat):
     assert status == 2 and "no/such-model" in err
 
 
+def test_a_model_that_can_be_none_on_the_hub_is_refused_at_once(capsys, chat, monkeypatch):
+    monkeypatch.setattr("reet_hf.modeling.checkpoints.adapter_folder", lambda model: pytest.fail("was looked for"))
+    status, _, err = run(capsys, chat, "--model", "reet-bse")
+    assert status == 2 and "--model must be a folder or a Hub id such as reet/reet-base, got 'reet-bse'" in err
+
+
 def test_what_must_stay_and_markers_can_be_chosen(capsys, tmp_path, tiny_folder):
     said = ["the visa expires in june. " * 12, "the order is abc. " * 12, "when does <keep>june</keep> expire?"]
     messages = [{"role": "user", "content": text} for text in said]

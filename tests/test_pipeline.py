@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import re
 
 import pytest
@@ -47,6 +48,19 @@ EMPTY += [
 
 def test_the_task_gives_the_pipeline(compress):
     assert isinstance(compress, ReetCompressionPipeline)
+
+
+def test_the_model_that_comes_along_is_no_default_to_be_warned_of(bundled, caplog):
+    logger = logging.getLogger("transformers.pipelines")
+    logger.addHandler(caplog.handler)  # the loggers of the library may not propagate
+    try:
+        with caplog.at_level(logging.WARNING, logger.name):
+            assert pipeline("reet-extraction").model.name_or_path == str(bundled)
+            assert not caplog.messages
+            logger.warning("No model was supplied, defaulted to some/other and revision main.")
+            assert len(set(caplog.messages)) == 1
+    finally:
+        logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize("inputs", FORMS)
