@@ -180,7 +180,9 @@ def load_pipeline(task: str, arguments: argparse.Namespace, **options: Any) -> A
     logging.disable_progress_bar()
     model = arguments.model or bundled_model()
     if "/" not in model and not Path(model).exists():  # the Hub would be asked again and again without a network
-        raise ReetError(f"--model must be a folder or a Hub id such as reet/reet-base, got {model!r}, which is neither.")
+        raise ReetError(
+            f"--model must be a folder or a Hub id such as reet/reet-base, got {model!r}, which is neither."
+        )
     try:
         source = str(adapter_folder(model) or model)
         load: Any = transformers.pipeline  # its overloads know the library's own tasks only

@@ -30,6 +30,7 @@ from .receipt import entities_of
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
 from .requests import requests
+from .scoring.literals import lifted
 from .scoring.scorer import Scorer, TokenScores, chance, loudest, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
@@ -258,7 +259,7 @@ class Compressor:
             count: Exact tokens of spans.
         """
         conversation, counts = state.conversation, state.counted(resolve_counter(options.tokenizer, self.counter))
-        scores = self._scores(state, query, history, False)
+        scores = self._scores(state, counts, query, history, False)
         unit = "sentence" if options.unit == "auto" else options.unit
         found = [
             replace(each, kind=unit if each.kind == "tool" else each.kind, group=None)
@@ -283,16 +284,20 @@ class Compressor:
         everything = options.threshold is None and isinstance(options.budget, float) and options.budget == 1.0
         if everything:
             limit = max(limit, view.tokens(whole(state.conversation)))
-        scores = self._scores(state, query, history, options.ask_last)
+        scores = self._scores(state, counts, query, history, options.ask_last)
         unit = self._unit(state, counts, options.unit, query, limit, scores)
         return _Asked(view, options, scores, unit, original, limit, everything)
 
-    def _scores(self, state: State, query: str | None, history: Sequence[Turn], ask_last: bool | None) -> TokenScores:
+    def _scores(
+        self, state: State, counts: Counts, query: str | None, history: Sequence[Turn], ask_last: bool | None
+    ) -> TokenScores:
         """Scores for a query, for what the user asked last, or for any question."""
-        parts = requests(state.conversation, ask_last) if query is None else []
+        parts = [query] if query else requests(state.conversation, ask_last) if query is None else []
         if not parts:
             return self.scorer.score(state.scored, query, history)
-        return loudest([self.scorer.score(state.scored, part, history) for part in parts])
+        texts = [message.text for message in state.conversation.messages]
+        places = measured(state, counts, "sentence").places
+        return loudest([lifted(self.scorer.score(state.scored, part, history), texts, part, places) for part in parts])
 
     def _chosen(self, asked: _Asked) -> list[Span]:
         """Spans that are kept within the limit, with all that must stand beside them."""

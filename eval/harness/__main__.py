@@ -9,11 +9,12 @@ was compressed stands in the result under `config.reet`.
 
 from __future__ import annotations
 
+import importlib
+
 
 def main() -> None:
     """Register the model, then do what the command line says."""
-    import eval.harness.model  # noqa: F401  (registers, and says what to install)
-
+    importlib.import_module("eval.harness.model")  # says what to install if it is not there
     from lm_eval.__main__ import cli_evaluate
 
     cli_evaluate()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eval.tasks import public
+from eval.tasks.longbench import parts
+from eval.tasks.longbench_prompts import QUERIES
+from eval.tasks.passages import passages
 from reet_hf.errors import ReetError
 
 Document = Mapping[str, Any]
@@ -43,11 +47,25 @@ class Place:
     Attributes:
         start, end: Half-open characters of the prompt.
         question: What is asked about it, or `None` where the document asks nothing.
+        messages: The context as our own tasks cut such a text (`eval.tasks.longbench`, `eval.tasks.ruler`), so that a
+            system keeps the same of it in both.
     """
 
     start: int
     end: int
     question: str | None
+    messages: tuple[Mapping[str, str], ...]
+
+
+def _numbered(context: str) -> list[dict[str, str]]:
+    return [public.document(part) for part in parts(context)]
+
+
+def _even(context: str) -> list[dict[str, str]]:
+    return passages(context).messages
+
+
+Cut = Callable[[str], list[dict[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -68,29 +86,33 @@ class Fields:
         Raises:
             ReetError: If the document has no context, or it stands in the prompt not at all or more than once.
         """
-        context, question = self._parts(document)
+        context, question, cut = self._parts(document)
         text = context if context in prompt else context.strip()
         count = prompt.count(text)
         if count != 1:
             raise ReetError(
-                f"`context_field` must name a field whose text stands once in the prompt, but that of this document "
-                f"({len(context)} characters) stands in it {count} times; name another field, of {_names(document)}, or "
-                "ask without examples of the same text."
+                "`context_field` must name a field whose text stands once in the prompt, but that of this document "
+                f"({len(context)} characters) stands in it {count} times; name one of {_names(document)}, or ask "
+                "without examples of the same text."
             )
         start = prompt.index(text)
-        return Place(start, start + len(text), question)
+        return Place(start, start + len(text), question, tuple(cut(text)))
 
-    def _parts(self, document: Document) -> tuple[str, str | None]:
-        """Context and question."""
+    def _parts(self, document: Document) -> tuple[str, str | None, Cut]:
+        """Context, question, and how the context is cut.
+
+        Sets of LongBench without a question of their own ask what `eval.tasks.longbench` asks there.
+        """
+        same = QUERIES.get(str(document.get("dataset")).removesuffix("_e"))
         for name in [self.context] if self.context else list(FIELDS):
-            question = next(self._questions(document, name), None)
+            question = next(self._questions(document, name), same)
             if _is_text(document.get(name)) and (self.context or name != "input" or question):
-                return document[name], question
-        whole = document.get("input")
-        if not self.context and _is_text(whole):
+                return document[name], question, _numbered
+        if not self.context:
+            whole = str(document.get("input"))
             found = next(filter(None, (pattern.fullmatch(whole) for pattern in PROMPTS)), None)
             if found:
-                return found["context"], found["question"]
+                return found["context"], found["question"].strip(), _even
         raise ReetError(
             f"`context_field` must name a field with text, but this document has none in "
             f"{self.context or ', '.join(FIELDS)}; name one of {_names(document)}, or let such requests through whole "
@@ -99,7 +121,7 @@ class Fields:
 
     def _questions(self, document: Document, context: str) -> Iterator[str]:
         names = (self.question,) if self.question else FIELDS.get(context, FIELDS["context"])
-        return (document[name] for name in names if name != context and _is_text(document.get(name)))
+        return (document[name].strip() for name in names if name != context and _is_text(document.get(name)))
 
 
 def _is_text(value: Any) -> bool:

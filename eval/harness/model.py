@@ -17,6 +17,7 @@ from reet_hf.errors import ReetError
 from reet_hf.registration import bundled_model
 
 try:
+    import lm_eval.models  # noqa: F401  (registers the harness's own)
     from lm_eval.api.model import LM
     from lm_eval.api.registry import get_model, register_model
 except ImportError as missing:
@@ -28,6 +29,8 @@ OWN = "system_"  # what options of the system begin with
 @register_model("reet")
 class CompressingLm(LM):
     """Another model behind a compressor.
+
+    Samples that the harness logs show its own prompts, as they were before compression.
 
     Args:
         inner: Name of the model in the harness that reads the prompts.

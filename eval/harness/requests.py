@@ -11,7 +11,6 @@ from tqdm.auto import tqdm
 
 from eval.harness.contexts import Fields, Place
 from eval.systems.base import Kept, System
-from eval.tasks.public import document
 from reet_hf.budget import TokenCounter
 from reet_hf.errors import ReetError
 
@@ -96,8 +95,9 @@ class RequestCompressor:
             raise ReetError(f"`without_context` must be one of {', '.join(OTHERS)}, got {others!r}.")
         self.system, self.counter, self.budget, self.fields, self.others = system, counter, budget, fields, others
         self.counts: dict[str, Counts] = {}
-        self._opened: tuple[str, Any] = ("", None)  # the last context
-        self._kept: tuple[Any, Kept | None] = (None, None)  # and what was kept of it
+        self._context: str | None = None  # the last one
+        self._opened: Any = None
+        self._kept: dict[str | None, Kept] = {}  # of it, by question
 
     def compress(self, requests: Sequence[Any], quiet: bool = False) -> list[Any]:
         """Copies of the requests, in their order, for prompts with compressed contexts.
@@ -151,18 +151,17 @@ class RequestCompressor:
 
     def _text(self, context: str, place: Place) -> str:
         """The compressed context; neighbouring requests about one text read it once."""
-        asked = (context, place.question)
-        if self._kept[1] is None or self._kept[0] != asked:
-            if self._opened[1] is None or self._opened[0] != context:
-                self._opened = (context, self.system.open([document(context)]))
-            question = None if self.system.query == "unused" else place.question
-            if question is None and self.system.query == "required":
-                raise ReetError(
-                    "`system` must be one that does without a query where a document asks nothing, such as reet or "
-                    "llmlingua2, but this one requires one; name the field with `question_field`."
-                )
-            self._kept = (asked, self.system.compress(self._opened[1], question, (), [self.budget])[0])
-        return self._kept[1].text if self._kept[1] else ""
+        question = None if self.system.query == "unused" else place.question
+        if question is None and self.system.query == "required":
+            raise ReetError(
+                "`system` must be one that does without a query where a document asks nothing, such as reet or "
+                "llmlingua2, but this one requires one; name the field with `question_field`."
+            )
+        if self._context != context:
+            self._opened, self._context, self._kept = self.system.open(place.messages), context, {}
+        if question not in self._kept:
+            self._kept[question] = self.system.compress(self._opened, question, (), [self.budget])[0]
+        return self._kept[question].text
 
     def _say(self, name: str) -> None:
         counts = self.counts[name].report()

@@ -141,7 +141,7 @@ class CausalLm(Reader):
         return self._chat(messages, asked.begins)
 
     def _chat(self, messages: list[dict[str, str]], begins: str = "") -> list[int]:
-        chat = self.tokenizer.apply_chat_template(
+        chat: Any = self.tokenizer.apply_chat_template(
             messages,
             tokenize=False,
             add_generation_prompt=True,
