@@ -427,7 +427,7 @@ def test_a_tiny_model_scores_the_same_in_the_harness_and_here(tmp_path, lm, tiny
     asked = ["--task", "longbench", "--data", str(data), "--option", f"longbench.sets={','.join(names)}"]
     asked += ["--reader", "causal_lm", "--option", f"causal_lm.model={lm}", "--option", "causal_lm.device=cpu"]
     asked += ["--system", "full,reet", "--option", f"reet.model={tiny_folder}", "--budget", "50"]
-    run.main([*asked, "--reader-budget", "50", "--output", str(tmp_path / "results")])
+    run.main([*asked, "--reader-budget", "50", "--threads", "1", "--output", str(tmp_path / "results")])
     ours = {result.system: result for result in records.read_all(tmp_path / "results")}
     for system, options in (("full", {"budget": 1.0}), ("reet", {"budget": 0.5, "compressor": str(tiny_folder)})):
         wrapped = CompressingLm(system=system, pretrained=lm, device="cpu", **options)

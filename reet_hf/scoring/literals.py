@@ -16,6 +16,7 @@ import numpy as np
 import regex
 
 from ..lexicon import FUNCTION_WORDS
+from .extremes import ranked_places
 from .scorer import MESSAGE, TokenScores
 
 NAMED = 0.95  # chance of a unit that has a literal of the query
@@ -47,7 +48,7 @@ def quoted(text: str) -> list[str]:
 
 
 def named_units(texts: Sequence[str], query: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Units that a query names by a literal, or that such a unit leads to.
+    """Units that a query names by a literal, or by the rank of a number, or that such a unit leads to.
 
     Args:
         texts: Of the messages.
@@ -63,6 +64,7 @@ def named_units(texts: Sequence[str], query: str, places: np.ndarray) -> tuple[n
         first = search.affixed(query)
     found = dict.fromkeys(first, NAMED)
     seen, open_units = set(identifiers(query)), list(first)
+    found.update(dict.fromkeys(search.at(ranked_places(texts, query)), NAMED))
     for link in range(1, MOST_LINKS + 1):
         names = dict.fromkeys(name for unit in open_units for name in identifiers(search.text(unit)))
         fresh = [name for name in names if name not in seen]
@@ -160,11 +162,18 @@ class _Search:
     def _few(self, hits: Iterator[tuple[int, int]]) -> list[int]:
         """The units of hits, `(message, character)` each; none if they are more than `MOST_UNITS`."""
         found: dict[int, None] = {}
+        for hit in hits:
+            found.update(dict.fromkeys(self.at([hit])))
+            if len(found) > MOST_UNITS:
+                return []
+        return list(found)
+
+    def at(self, hits: Sequence[tuple[int, int]]) -> list[int]:
+        """The units in which characters stand, `(message, character)` each."""
+        found = []
         for message, character in hits:
             low, high = self._firsts[message : message + 2].tolist()
             unit = low + int(np.searchsorted(self.places[low:high, 1], character, side="right")) - 1
             if low <= unit < high and character < self.places[unit, 2]:
-                found[unit] = None
-            if len(found) > MOST_UNITS:
-                return []
-        return list(found)
+                found.append(unit)
+        return found
