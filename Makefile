@@ -36,7 +36,7 @@ help: ## Show this list
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,ray,mcp,server,telemetry,docs,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,harness,repoqa,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,ray,mcp,server,telemetry,docs,dev]'
 	@touch $@
 
 demo: $(STAMP) ## Set up and compress example conversations with the bundled weights

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,18 @@ class RowMeasures:
                 found[number]["entity_survival"] = entities[id(each)]
             if number and each is not kept[number - 1]:
                 found[number]["prefix_stability"] = prefix_stability(kept[number - 1].text, each.text)
-        return RowScores(str(self.row["id"]), columns(found), asked.ages)
+        return RowScores(str(self.row["id"]), columns(found), asked.ages, self.places())
+
+    def places(self) -> list[float]:
+        """Where what answers each question begins, as a share of the text; empty if the task asks for none."""
+        if not self.task.placed:
+            return []
+        before = [0, *accumulate(len(text) for text in self.texts)]
+        firsts = [
+            min(before[span["message"]] + span["start"] for span in question["answer_spans"] or question["evidence"])
+            for question in self.questions
+        ]
+        return [round(first / before[-1], DIGITS) for first in firsts]
 
     def answered(self, answers: Mapping[int, Answer], reader: str) -> dict[str, Scores]:
         """Scores of a reader's answers, by the number of the question; failed calls and questions not asked are `None`.
@@ -126,7 +138,7 @@ def mean_rows(rows: Sequence[RowScores]) -> RowScores:
     for name in sorted({name for row in rows for name in row.scores}):  # calls of a reader may all fail at one seed
         seeds = zip(*(row.scores.get(name, none) for row in rows), strict=True)
         scores[name] = [None if None in turn else _short(np.mean(turn)) for turn in seeds]
-    return RowScores(first.id, scores, first.ages)
+    return RowScores(first.id, scores, first.ages, first.places)
 
 
 def costs(spent: Sequence[Spent]) -> dict[str, float]:

@@ -46,11 +46,14 @@ class RowScores:
         id: The row's name in its data set.
         scores: By measure a score for each question in order; `None` where the measure does not apply.
         ages: In regime `rolling`, how many chunks came after what answers each question.
+        places: Where what answers each question begins, as a share of the text in [0, 1]; empty where a task asks for
+            none. Of several places the first.
     """
 
     id: str
     scores: dict[str, list[float | None]]
     ages: list[int] = field(default_factory=list)
+    places: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -138,6 +141,14 @@ class Result:
             found.append(_ratio([[s for s, age in pairs if s is not None and age in ages] for pairs in paired]))
         return found
 
+    def by_place(self, measure: str, low: float, high: float) -> list[Ratio]:
+        """Sums and counts over the questions whose evidence begins in a share [`low`, `high`) of the text."""
+        found = []
+        for name in sorted(self.sets):
+            paired = [zip(row.scores.get(measure, []), row.places, strict=False) for row in self.sets[name].rows]
+            found.append(_ratio([[s for s, at in pairs if s is not None and low <= at < high] for pairs in paired]))
+        return found
+
 
 def _at(scores: Sequence[float | None], turn: int | None) -> list[float]:
     chosen = scores if turn is None else scores[turn - 1 : turn]
@@ -162,7 +173,10 @@ def write(result: Result, folder: str | Path = FOLDER) -> Path:
 
 def _set_lines(entry: dict[str, Any]) -> str:
     rows = entry.pop("rows")
-    lines = [json.dumps({k: v for k, v in row.items() if k != "ages" or v}, separators=(",", ":")) for row in rows]
+    lines = [
+        json.dumps({k: v for k, v in row.items() if k not in ("ages", "places") or v}, separators=(",", ":"))
+        for row in rows
+    ]
     return json.dumps(entry)[:-1] + ', "rows": [\n   ' + ",\n   ".join(lines) + "]}"
 
 

@@ -28,6 +28,7 @@ class Task:
 
     Attributes:
         score: Its `score(row, question, kept)`: measures of what was kept, each in [0, 1], without any reader.
+        placed: Whether results say where what answers a question stands, its `PLACED`.
         prompt: Its `prompt(row, number, text)`, if it has one: what a generative reader is asked of `text`, in the
             benchmark's own words, for the question of that number.
         grade: Its `grade(row, question, said)`, if it has one: scores of what a reader said, as the benchmark's own
@@ -35,10 +36,16 @@ class Task:
     """
 
     score: TaskScore
+    placed: bool = False
     prompt: TaskPrompt | None = None
     grade: TaskGrade = by_answers
 
     @classmethod
     def of(cls, module: Any) -> Task:
         """The functions of the module."""
-        return cls(module.score, getattr(module, "prompt", None), getattr(module, "grade", by_answers))
+        return cls(
+            module.score,
+            getattr(module, "PLACED", False),
+            getattr(module, "prompt", None),
+            getattr(module, "grade", by_answers),
+        )

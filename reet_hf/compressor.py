@@ -30,7 +30,7 @@ from .receipt import entities_of
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
 from .requests import requests
-from .scoring.literals import lifted
+from .scoring.literals import lifted, named_units
 from .scoring.scorer import Scorer, TokenScores, chance, loudest, pool
 from .segmentation import UNITS, span_array, units
 from .selection import fit
@@ -292,12 +292,24 @@ class Compressor:
         self, state: State, counts: Counts, query: str | None, history: Sequence[Turn], ask_last: bool | None
     ) -> TokenScores:
         """Scores for a query, for what the user asked last, or for any question."""
-        parts = [query] if query else requests(state.conversation, ask_last) if query is None else []
-        if not parts:
-            return self.scorer.score(state.scored, query, history)
+        parts: list[str] | list[str | None] = requests(state.conversation, ask_last) if query is None else []
+        return loudest([self._asked_scores(state, counts, part, history) for part in parts or [query]])
+
+    def _asked_scores(self, state: State, counts: Counts, query: str | None, history: Sequence[Turn]) -> TokenScores:
+        """Scores for a query, or for any, with what it names letter by letter and what worked examples need."""
+        scores = self.scorer.score(state.scored, query, history)
+        if scores.chances is None:
+            return scores
         texts = [message.text for message in state.conversation.messages]
         places = measured(state, counts, "sentence").places
-        return loudest([lifted(self.scorer.score(state.scored, part, history), texts, part, places) for part in parts])
+        if query:
+            units, chances = named_units(texts, query, places)
+            scores = lifted(scores, places[units], chances)
+        state.examples.read(texts, places)
+        if not state.examples.answers:
+            return scores
+        units, chances = state.examples.chances(pool(scores, places))
+        return lifted(scores, places[units], chances)
 
     def _chosen(self, asked: _Asked) -> list[Span]:
         """Spans that are kept within the limit, with all that must stand beside them."""

@@ -150,11 +150,12 @@ def test_scores_are_lifted_where_it_is_named():
     chances = np.full(len(words), 0.2)
     chances[2] = 0.99
     scores = TokenScores(*columns, importance=np.zeros(len(words)), chances=chances, prior=chances)
-    found = lifted(scores, texts, "Where is ord-1?", places)
+    units, raised = named_units(texts, "Where is ord-1?", places)
+    found = lifted(scores, places[units], raised)
     assert found.chances == pytest.approx([0.2, NAMED, 0.99, NAMED, NAMED, NAMED, NAMED * LINK, NAMED * LINK, 0.2])
-    assert found.prior is chances and lifted(scores, texts, "Where is it?", places) is scores
+    assert found.prior is chances and lifted(scores, places[:0], raised[:0]) is scores
     silent = TokenScores(*columns, importance=np.zeros(len(words)))
-    assert lifted(silent, texts, "Where is ord-1?", places) is silent
+    assert lifted(silent, places[units], raised) is silent
 
 
 @pytest.fixture(scope="module")

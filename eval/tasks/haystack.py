@@ -232,10 +232,19 @@ class Haystack:
 
     def sentence(self) -> str:
         """The next sentence; three to six in a row are about one trade."""
+        return self.labelled()[1]
+
+    def labelled(self) -> tuple[int, str]:
+        """The next sentence with the number of its trade in `TRADES`."""
         if not self._left:
             self._trade, self._left = self._rng.choice(TRADES), self._rng.randint(3, 6)
         self._left -= 1
-        rng, trade = self._rng, self._trade
+        number = TRADES.index(self._trade)
+        return number, self.about(number)
+
+    def about(self, number: int) -> str:
+        """A sentence about the trade of that number."""
+        rng, trade = self._rng, TRADES[number]
         pattern = rng.choice(PATTERNS)
         agent, agent2 = rng.sample(_words(trade.agents), 2)
         when = rng.choice(_words(WHEN))

@@ -78,21 +78,19 @@ def named_units(texts: Sequence[str], query: str, places: np.ndarray) -> tuple[n
     return numbers, np.array([found[number] for number in numbers.tolist()])
 
 
-def lifted(scores: TokenScores, texts: Sequence[str], query: str, places: np.ndarray) -> TokenScores:
-    """The scores with the chances of what a query names by a literal; as they are where scores say no chance.
+def lifted(scores: TokenScores, places: np.ndarray, chances: np.ndarray) -> TokenScores:
+    """The scores with chances that are at least those of the units in which they are.
 
     Args:
-        scores: For that query.
-        texts, query, places: As for `named_units`.
+        scores: That say chances.
+        places: `(message, start, end)` of some units, of shape `(units, 3)`.
+        chances: Of these, of shape `(units,)`.
     """
     if scores.chances is None or not len(places):
         return scores
-    units, chances = named_units(texts, query, places)
-    if not len(units):
-        return scores
     firsts, _ = scores.bounds
-    low = np.searchsorted(firsts, places[units, 0] * MESSAGE + places[units, 1])
-    high = np.searchsorted(firsts, places[units, 0] * MESSAGE + places[units, 2])
+    low = np.searchsorted(firsts, places[:, 0] * MESSAGE + places[:, 1])
+    high = np.searchsorted(firsts, places[:, 0] * MESSAGE + places[:, 2])
     raised = scores.chances.copy()
     for first, last, chance in zip(low.tolist(), high.tolist(), chances.tolist(), strict=True):
         np.maximum(raised[first:last], chance, out=raised[first:last])
