@@ -7,23 +7,21 @@ left. Systems, tasks and readers are the files of `eval/systems`, `eval/tasks` a
 from __future__ import annotations
 
 import argparse
-import importlib
-import inspect
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
-from eval import records
+from eval import estimate, records
+from eval.offers import WHOLE, chosen, module_of, offered, options_of, percents
 from eval.readers.base import Reader
 from eval.readers.cache import CachedReader
 from eval.regimes import REGIMES, regimes_of
@@ -37,63 +35,8 @@ from reet_hf.training.launch import run_script
 
 BUDGETS = (50, 33, 20, 10, 6)
 SEEDS = (0, 1, 2)
-WHOLE = 100  # the budget, in percent, of a system that obeys none
 
 Sets = dict[str, list[dict[str, Any]]]
-
-
-def offered(kind: str) -> list[str]:
-    """Names of the files of `eval/<kind>` that can be run."""
-    folder = Path(__file__).parent / kind
-    entry = "def load(" if kind == "tasks" else "def build("
-    return sorted(path.stem for path in folder.glob("*.py") if entry in path.read_text(encoding="utf-8"))
-
-
-def module_of(kind: str, name: str) -> Any:
-    """The file of `eval/<kind>` that is called `name`.
-
-    Raises:
-        ReetError: If there is none.
-    """
-    if name not in offered(kind):
-        raise ReetError(f"`{kind[:-1]}` must be one of {', '.join(offered(kind))}, got {name!r}.")
-    return importlib.import_module(f"eval.{kind}.{name}")
-
-
-def chosen(function: Callable[..., Any], general: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for `function`: general ones if it knows them, its own in any case.
-
-    Raises:
-        ReetError: If it does not know one of its own.
-    """
-    known = inspect.signature(function).parameters
-    unknown = [name for name in own if name not in known]
-    if unknown:
-        raise ReetError(
-            f"`option` {unknown[0]!r} is not known to {function.__module__}, which takes {', '.join(known) or 'none'}."
-        )
-    return {**{name: value for name, value in general.items() if name in known and value is not None}, **own}
-
-
-def options_of(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """`name.option=value` pairs as options by name, the values read as YAML.
-
-    Raises:
-        ReetError: If a pair has another form.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    for pair in pairs:
-        left, equals, value = pair.partition("=")
-        name, dot, option = left.partition(".")
-        if not (equals and dot and option):
-            raise ReetError(f"`option` must have the form name.option=value, got {pair!r}, e.g. reet.unit=word.")
-        try:
-            found.setdefault(name, {})[option] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ReetError(
-                f"`option` must have a YAML value, got {value!r}; quote it, as in {left}='\"{value}\"'."
-            ) from error
-    return found
 
 
 def published(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,18 +84,6 @@ def load_task(arguments: argparse.Namespace, own: Mapping[str, Any]) -> Loaded:
     sets = module.load(**options)
     fingerprints = {key: digest(rows) for key, rows in sets.items()}
     return Loaded(name, module.VERSION, sets, fingerprints, published(options), Task.of(module))
-
-
-def percents(text: str) -> list[int]:
-    """Budgets in percent.
-
-    Raises:
-        ReetError: If one is no whole number from 1 to 100.
-    """
-    parts = text.split(",")
-    if not all(part.isdigit() and 1 <= int(part) <= WHOLE for part in parts):
-        raise ReetError(f"`budget` must be percents from 1 to 100 with commas between, or all, got {text!r}.")
-    return [int(part) for part in parts]
 
 
 def plan_of(arguments: argparse.Namespace, system: System, task: Loaded, readers: Sequence[Reader], ran: Any) -> Plan:
@@ -237,10 +168,15 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--system", required=True, help=f"comma-separated: {', '.join(offered('systems'))}")
     options.add_argument("--task", required=True, help=f"one of {', '.join(offered('tasks'))}")
     options.add_argument(
-        "--data", help="for mtr and mtr_follow_ups: a parquet file, a folder of them, or the Hub id of a data set"
+        "--data",
+        help="for mtr and mtr_follow_ups: a parquet file, a folder of them, or the Hub id of a data set; for a public "
+        "benchmark: a folder with its files, or nothing for the Hub",
     )
     options.add_argument(
-        "--rows", type=int, help="at most so many rows of each set; of generated tasks, of each of three seeds"
+        "--rows",
+        "--limit",
+        type=int,
+        help="at most so many rows of each set; of generated tasks, of each of three seeds",
     )
     options.add_argument("--regime", default="session", help=f"comma-separated or all: {', '.join(REGIMES)}")
     options.add_argument("--budget", default="20", help=f"percent of the tokens, comma-separated or all: {BUDGETS}")
@@ -249,6 +185,8 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--reader-rows", type=int, default=12, help="rows of each set that readers see")
     options.add_argument("--reader-budget", default="33,20", help="budgets that readers see")
     options.add_argument("--readings-only", action="store_true", help="add readers' scores to results that are there")
+    options.add_argument("--estimate", action="store_true", help="say what readers would be asked, and do nothing else")
+    options.add_argument("--price", help="with --estimate: dollars for a million tokens read and written, as 0.15,0.60")
     options.add_argument("--encoder", help="Hub id or folder of the encoder that baselines start from")
     options.add_argument("--counter", help="tokenizer that counts the budget; that of the bundled model by default")
     options.add_argument("--option", action="append", default=[], help="name.option=value of a system, task or reader")
@@ -265,6 +203,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise ReetError(f"`name` must name one system, but `system` has several: {arguments.system}; run them apart.")
     if arguments.readings_only and arguments.reader == "none":
         raise ReetError("`readings-only` adds the scores of readers, but `reader` names none; name one.")
+    if arguments.estimate and arguments.reader == "none":
+        raise ReetError("`estimate` says what readers are asked, but `reader` names none; name one.")
+    if arguments.price and not arguments.estimate:
+        raise ReetError("`price` is told by an estimate; add --estimate.")
     if arguments.regime == "all":
         arguments.regime = ",".join(REGIMES)
     unknown = [name for name in arguments.regime.split(",") if name not in REGIMES]
@@ -283,6 +225,11 @@ def main(argv: Sequence[str]) -> None:
     torch.set_num_threads(arguments.threads or max(1, (os.cpu_count() or 1) // state.num_processes))
     options = options_of(arguments.option)
     task = load_task(arguments, options.get(arguments.task, {}))
+    if arguments.estimate:
+        if state.is_main_process:
+            counter = resolve_counter(arguments.counter or bundled_model())
+            print(estimate.page(arguments, task.sets, task.task, options, counter))
+        return
     readers = build_readers(arguments, options)
     for name in arguments.system.split(","):
         for path in measure(name, arguments, task, readers):

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
 
-from eval import records, run, work
+from eval import offers, records, run, work
 from eval.readers.base import Answer, Reader
 from eval.task import Task
 from eval.tasks import mtr, mtr_follow_ups
@@ -171,7 +171,7 @@ def test_a_failed_call_is_an_error_and_no_wrong_answer():
     row = make_row(0)
     plan = work.Plan("p", ("once",), (100,), 20, reader_rows=1, reader_budgets=(100,))
     counter = run.resolve_counter(lambda text: len(text.split()))
-    system = run.module_of("systems", "full").build(counter)
+    system = offers.module_of("systems", "full").build(counter)
     cells = work.Worker([system], Task.of(mtr), [Broken()], counter, plan).row(row, 0)
     cell = cells["once", 0]
     assert cell.row.scores["broken.f1"][:3] == [1, None, 0]

@@ -13,7 +13,7 @@ pytest.importorskip("openai", reason="asked for by the tests whose tiny model is
 
 from test_eval_readers import TEMPLATE, make_lm_folder
 
-from eval import records, run
+from eval import offers, records, run
 from eval.systems.base import Kept
 from eval.tasks import longbench, longbench_grading
 from eval.tasks.longbench_prompts import LENGTHS, PROMPTS, QUERIES
@@ -296,5 +296,5 @@ def test_a_reader_sees_the_whole_context_and_is_scored(tmp_path, monkeypatch):
 
 
 def test_the_task_is_offered():
-    assert "longbench" in run.offered("tasks") and "longbench_grading" not in run.offered("tasks")
+    assert "longbench" in offers.offered("tasks") and "longbench_grading" not in offers.offered("tasks")
     assert importlib.import_module("eval.tasks.longbench").VERSION == "1"

@@ -11,7 +11,8 @@ from typing import Any
 
 from eval.harness.contexts import Fields
 from eval.harness.requests import LOGGER, RequestCompressor, total
-from eval.run import chosen, module_of, published
+from eval.offers import chosen, module_of
+from eval.run import published
 from reet_hf.budget import resolve_counter
 from reet_hf.errors import ReetError
 from reet_hf.registration import bundled_model
