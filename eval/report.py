@@ -1,7 +1,8 @@
 """Make every table and plot from eval/results: python -m eval.report [--check]
 
-Writes the results section of README.md, `eval/results/README.md`, the plots beside it, a page for each study of
-ablations and one for speed, the summary that the model card is made from, the card, and the card's `.eval_results`.
+Writes the results section of README.md, `eval/results/README.md`, the page on benchmarks, the plots beside it, a page
+for each study of ablations and one for speed, the summary that the model card is made from, the card, and the card's
+`.eval_results`.
 `--check` writes nothing and says whether all are current.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from eval import ablations, calibration, extraction, ledger, load, parity_page, plots
+from eval import ablations, benchmarks, calibration, extraction, ledger, load, parity_page, plots
 from eval.agents import page as agents
 from eval.board import RECALL, SURVIVAL, Board, title
 from eval.bootstrap import RESAMPLES
@@ -171,6 +172,7 @@ def write(root: Path, target: Path) -> list[Path]:
     texts = {
         Path("README.md"): head + readme_section(board, told) + rest.split(END)[1],
         results.relative_to(root) / "README.md": results_page(board, Board(results / "latency"), root),
+        results.relative_to(root) / "BENCHMARKS.md": benchmarks.page(results),
     }
     for model, scores in found.items():
         texts[_summary(results.relative_to(root), model)] = json.dumps(scores, indent=2) + "\n"

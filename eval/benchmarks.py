@@ -1,0 +1,121 @@
+"""The page on the field's benchmarks: what was run, what would run the rest, what others have published.
+
+Made by `eval.report` from `eval/benchmarks.yaml` and from results: `eval/results/synthetic` holds those on SCBench's
+synthetic tasks in their generated form, `eval/results/benchmarks` would hold those on the benchmarks themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from eval.board import SURVIVAL, Board, title
+from eval.bootstrap import Ratio, estimate
+from eval.records import Result
+from eval.tables import shown, table
+from eval.tasks.synthetic import LENGTHS, LOADS
+
+FACTS = Path(__file__).with_name("benchmarks.yaml")
+TASK = "synthetic"
+REGIMES = ("session", "first_query", "once")
+BUDGETS = (33, 20, 10)
+FIFTHS = [(fifth / 5, (fifth + 1) / 5) for fifth in range(5)]
+COMMAND = (
+    "python eval/run.py --task {task} --data FOLDER {options} --system full,bm25,llmlingua2_recipe,reet "
+    "--reader openai_compatible --option openai_compatible.url=URL --option openai_compatible.model=MODEL "
+    "--output eval/results/benchmarks"
+)
+PAGE = """# The field's benchmarks
+
+Made by `make report`. Each benchmark is a file of [eval/tasks](../tasks) that loads, asks and grades as its authors'
+code does; what differs stands in its first lines. `--estimate --price IN,OUT` says calls, tokens and dollars before a
+run, `--limit` takes a sample, and a run that was stopped goes on where it was. `FOLDER` holds the benchmark's files;
+without `--data` they come from the Hub.
+
+{benchmarks}
+
+No figure of REET on these stands here, as none was run; not even the full context can be read without a language model
+of some size. What others have published, for orientation; readers, samples and settings differ, so none of it compares
+with the tables below:
+
+{published}
+
+## SCBench's synthetic tasks, generated
+
+Answer survival on the generated forms of five of SCBench's tasks ([what differs](../tasks/synthetic.py)): no reader, so
+this says what is still there and not what a model makes of it. {contexts} contexts, five questions each, of 4, 32 and
+128 thousand tokens; ± is half of the 95 % interval over contexts. Not run: LexRank, which compares every sentence with
+every other, and the cross-encoder, which reads all for every question; at these lengths both take hours.
+"""
+
+
+def page(results: Path) -> str:
+    """The page for the results in a folder."""
+    facts = yaml.safe_load(FACTS.read_text(encoding="utf-8"))
+    board, ran = Board(results / "synthetic"), Board(results / "benchmarks")
+    lines = [_line(each, ran) for each in facts["benchmarks"]]
+    said = [[each["benchmark"], each["system"], each["figure"], each["source"]] for each in facts["published"]]
+    one = board.get("reet", TASK, REGIMES[0], BUDGETS[0])
+    head = PAGE.format(
+        benchmarks=table(["benchmark", "what it holds", "source", "run here", "what would run it"], lines),
+        published=table(["benchmark", "system", "published", "source"], said),
+        contexts=sum(len(entry.rows) for entry in one.sets.values()) if one else 0,
+    )
+    return "\n".join([head, *(f"### {heading}\n\n{text}\n" for heading, text in _sections(board))])
+
+
+def _line(benchmark: dict[str, Any], ran: Board) -> list[str]:
+    readers = ran.readers(benchmark["task"]) if benchmark["task"] in ran.tasks else []
+    done = f"with {', '.join(readers) or 'no reader'}" if benchmark["task"] in ran.tasks else "no"
+    command = " ".join(COMMAND.format(**benchmark).split())
+    return [benchmark["name"], benchmark["holds"], benchmark["source"], done, f"`{command}`"]
+
+
+def _sections(board: Board) -> Iterator[tuple[str, str]]:
+    for regime in REGIMES:
+        for budget in BUDGETS:
+            if systems := board.systems(TASK, regime, budget):
+                yield f"Regime `{regime}`, {budget} % of the tokens", by_set(board, systems, regime, budget)
+    regime, budget = REGIMES[0], BUDGETS[0]
+    if systems := board.systems(TASK, regime, budget):
+        yield f"By place of the evidence, regime `{regime}`, {budget} %", by_place(board, systems, regime, budget)
+        yield f"By turn, regime `{regime}`, {budget} %", by_turn(board, systems, regime, budget)
+
+
+def by_set(board: Board, systems: Sequence[str], regime: str, budget: int) -> str:
+    """One line a system: survival in each task, and at each length, as means over the others."""
+
+    def columns(result: Result) -> Iterator[list[Ratio]]:
+        yield result.ratios(SURVIVAL)
+        for task in LOADS:
+            yield result.ratios(SURVIVAL, sets=[f"{task}-{length}" for length in LENGTHS])
+        for length in LENGTHS:
+            yield result.ratios(SURVIVAL, sets=[f"{task}-{length}" for task in LOADS])
+
+    head = ["mean", *(task.replace("_", " ") for task in LOADS), *LENGTHS]
+    return _table(board, systems, regime, budget, head, columns)
+
+
+def by_place(board: Board, systems: Sequence[str], regime: str, budget: int) -> str:
+    """One line a system: survival by where in the text the evidence begins."""
+    head = [f"{100 * low:.0f} to {100 * high:.0f} %" for low, high in FIFTHS]
+    return _table(board, systems, regime, budget, head, lambda r: (r.by_place(SURVIVAL, *each) for each in FIFTHS))
+
+
+def by_turn(board: Board, systems: Sequence[str], regime: str, budget: int) -> str:
+    """One line a system: survival at each turn."""
+    turns = range(1, 6)
+    head = [f"turn {turn}" for turn in turns]
+    return _table(board, systems, regime, budget, head, lambda r: (r.ratios(SURVIVAL, turn) for turn in turns))
+
+
+def _table(board: Board, systems: Sequence[str], regime: str, budget: int, head: Sequence[str], columns: Any) -> str:
+    rows = []
+    for system in systems:
+        result = board.get(system, TASK, regime, budget)
+        found: Iterable[list[Ratio]] = columns(result)
+        rows.append([title(system), *(shown(estimate(each)) for each in found)])
+    return table(["system", *head], rows)
