@@ -52,12 +52,17 @@ every other, and the cross-encoder, which reads all for every question; at these
 """
 
 
+def facts() -> dict[str, Any]:
+    """What is known of the benchmarks, and what others have published, each with its source."""
+    return yaml.safe_load(FACTS.read_text(encoding="utf-8"))
+
+
 def page(results: Path) -> str:
     """The page for the results in a folder."""
-    facts = yaml.safe_load(FACTS.read_text(encoding="utf-8"))
+    told = facts()
     board, ran = Board(results / "synthetic"), Board(results / "benchmarks")
-    lines = [_line(each, ran) for each in facts["benchmarks"]]
-    said = [[each["benchmark"], each["system"], each["figure"], each["source"]] for each in facts["published"]]
+    lines = [_line(each, ran) for each in told["benchmarks"]]
+    said = [[each["benchmark"], each["system"], each["figure"], each["source"]] for each in told["published"]]
     one = board.get("reet", TASK, REGIMES[0], BUDGETS[0])
     head = PAGE.format(
         benchmarks=table(["benchmark", "what it holds", "source", "run here", "what would run it"], lines),
@@ -91,12 +96,17 @@ def by_set(board: Board, systems: Sequence[str], regime: str, budget: int) -> st
     def columns(result: Result) -> Iterator[list[Ratio]]:
         yield result.ratios(SURVIVAL)
         for task in LOADS:
-            yield result.ratios(SURVIVAL, sets=[f"{task}-{length}" for length in LENGTHS])
+            yield result.ratios(SURVIVAL, sets=there(result, [f"{task}-{length}" for length in LENGTHS]))
         for length in LENGTHS:
-            yield result.ratios(SURVIVAL, sets=[f"{task}-{length}" for task in LOADS])
+            yield result.ratios(SURVIVAL, sets=there(result, [f"{task}-{length}" for task in LOADS]))
 
     head = ["mean", *(task.replace("_", " ") for task in LOADS), *LENGTHS]
     return _table(board, systems, regime, budget, head, columns)
+
+
+def there(result: Result, names: Iterable[str]) -> list[str]:
+    """Those sets that were measured."""
+    return [name for name in names if name in result.sets]
 
 
 def by_place(board: Board, systems: Sequence[str], regime: str, budget: int) -> str:
