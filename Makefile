@@ -23,7 +23,7 @@ AUDITED := server mcp telemetry tiktoken
 # Tests that need nothing but the core; `make core` runs them.
 CORE_TESTS := architecture budget bundle cards cli conversation coverage decoding distillation errors facts frames greedy hostile \
 	journal known_conversations ledger lookup mentions metrics model openings pipeline prefix properties protection recall \
-	records rendering scoring segmentation selection session shortening structure uncollected
+	records rendering scoring segmentation selection session shortening structure uncollected demonstrations
 RESOLUTION ?= highest
 CORE := build/core-$(RESOLUTION)
 SPACE := build/space

@@ -47,7 +47,10 @@ with the tables below:
 
 Answer survival on the generated forms of five of SCBench's tasks ([what differs](../tasks/synthetic.py)): no reader, so
 this says what is still there and not what a model makes of it. {contexts} contexts, five questions each, of 4, 32 and
-128 thousand tokens; ± is half of the 95 % interval over contexts. Not run: LexRank, which compares every sentence with
+128 thousand tokens; ± is half of the 95 % interval over contexts. What REET looks up instead of guessing (identifiers,
+beginnings and ends of words, ranks, labels of examples) was built for tasks of these kinds; before that it kept much
+less ([log](LOG.md)). Other systems read the same texts as they are. Without the question, in `once` and from the second
+turn of `first_query` on, little of it helps. Not run: LexRank, which compares every sentence with
 every other, and the cross-encoder, which reads all for every question; at these lengths both take hours.
 """
 

@@ -305,10 +305,10 @@ class Compressor:
         if query:
             units, chances = named_units(texts, query, places)
             scores = lifted(scores, places[units], chances)
-        state.examples.read(texts, places)
-        if not state.examples.answers:
+        state.demonstrations.read(texts, places)
+        if not state.demonstrations.answers:
             return scores
-        units, chances = state.examples.chances(pool(scores, places))
+        units, chances = state.demonstrations.chances(pool(scores, places))
         return lifted(scores, places[units], chances)
 
     def _chosen(self, asked: _Asked) -> list[Span]:

@@ -16,7 +16,7 @@ from .budget import TokenCounter
 from .candidates import Forms, shown_forms
 from .conversation import Conversation, Message
 from .coverage import Mentioned
-from .examples import Examples
+from .demonstrations import Demonstrations
 from .frames import is_short_exchange
 from .growth import GrowingArray
 from .openings import Containers, prices
@@ -60,7 +60,7 @@ class State:
     slices: dict[str, list[Slices]] = field(default_factory=dict)  # the forms of each unit
     shows: dict[str, np.ndarray] = field(default_factory=dict)  # whether there is anything in each, (forms, units)
     containers: Containers = field(default_factory=Containers)
-    examples: Examples = field(default_factory=Examples)  # among the sentences
+    demonstrations: Demonstrations = field(default_factory=Demonstrations)  # among the sentences
     counts: Counts | None = None
 
     def grow(self, conversation: Conversation) -> None:

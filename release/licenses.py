@@ -60,7 +60,8 @@ def license_of(package: Distribution) -> str:
     for expression in metadata.get_all("License-Expression") or []:
         return str(expression)
     said = "".join(metadata.get_all("License") or []).strip()
-    if 0 < len(said) <= SHORT and "\n" not in said:
+    names_file = re.fullmatch(r"licen[cs]e(\.\w+)?", said, flags=re.IGNORECASE)
+    if 0 < len(said) <= SHORT and "\n" not in said and not names_file:
         return _spdx(said)
     titles = [line.split(" :: ")[-1] for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
     titles = [title for title in titles if title not in ("OSI Approved", "BSD License")]  # which of them is not said

@@ -1,4 +1,4 @@
-"""Worked examples: short answers ("Label: x" behind each of many sentences), and what each of them answers.
+"""Demonstrations: short answers ("Label: x" behind each of many sentences), and what each of them answers.
 
 An answer of two words looks as likely needed as any other of its kind, whatever it answers; but an example without its
 answer shows nothing. And where a few answers come again and again, as labels do, who is asked for one has to know all
@@ -24,7 +24,7 @@ SHOWN = 0.95  # chance of the likeliest example of each label
 _NAMED = regex.compile(r"\s*(\p{L}[\p{L}\p{N} ]{0,20}):\s*\S")
 
 
-class Examples:
+class Demonstrations:
     """The short answers among the units of a conversation; it grows with them.
 
     Attributes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transformers import pipeline
 
-from reet_hf.examples import SHOWN, Examples
+from reet_hf.demonstrations import SHOWN, Demonstrations
 from reet_hf.metrics import answer_survival
 from reet_hf.records import Span
 
@@ -27,7 +27,7 @@ def laid_out(*messages: list[str]) -> tuple[list[str], np.ndarray]:
 def raised(messages: list[list[str]], pooled: list[float], step: int = 1000) -> np.ndarray:
     """Chances of all units after examples raised some; units are read `step` at a time."""
     texts, places = laid_out(*messages)
-    examples = Examples()
+    examples = Demonstrations()
     for end in range(step, len(places) + step, step):
         examples.read(texts, places[:end])
     found = np.array(pooled)
