@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from transformers import pipeline
 
 from reet_hf.scoring.extremes import ranked_places
-from reet_hf.scoring.literals import LINK, MOST_UNITS, NAMED, identifiers, lifted, named_units, quoted
+from reet_hf.scoring.literals import (
+    LINK,
+    MOST_LINKS,
+    MOST_SEARCHES,
+    MOST_UNITS,
+    NAMED,
+    identifiers,
+    lifted,
+    named_units,
+    quoted,
+)
 from reet_hf.scoring.scorer import TokenScores
 
 NAMES = ["ord-1", "ord-2", "cu_7", "PAYMENT", "x9z8", "20417"]
@@ -88,6 +98,14 @@ def test_what_stands_often_names_nothing():
     assert not len(named_units(texts, "Where is ab-1?", places)[0])
     texts, places = laid_out([["ab-1 is one"] * MOST_UNITS])
     assert len(named_units(texts, "Where is ab-1?", places)[0]) == MOST_UNITS
+
+
+def test_a_pasted_log_asks_for_no_more_than_a_question():
+    rows = [f"id-{number} and id-{number + 1}" for number in range(500)]
+    texts, places = laid_out([rows])
+    units, _ = named_units(texts, " ".join(f"id-{number}" for number in range(0, 400, 3)), places)
+    assert 0 < len(units) <= 2 * MOST_SEARCHES
+    assert len(named_units(texts, "Where is id-1?", places)[0]) == 2 + MOST_LINKS, "a chain has an end"
 
 
 def test_a_literal_inside_another_word_is_not_meant():

@@ -24,6 +24,7 @@ LINK = 0.98  # of that for each link between a unit and the query
 MOST_UNITS = 4  # that have a literal: more of them say the same again, or are meant none of them
 MOST_LINKS = 12  # from the query to a unit
 MOST_NAMED = 96  # units for one query
+MOST_SEARCHES = 64  # through all messages for one query, so that a pasted log asks for no more than a question
 LEAST_AFFIX = 2  # letters
 
 _QUOTED = regex.compile(r"\"([^\"\n]{2,80})\"|“([^”\n]{2,80})”|`([^`\n]{2,80})`|(?<!\w)['‘]([^'’\n]{2,80})['’](?!\w)")
@@ -101,7 +102,7 @@ class _Search:
     """The units of messages by what is written in them."""
 
     def __init__(self, texts: Sequence[str], places: np.ndarray) -> None:
-        self.texts, self.places = texts, places
+        self.texts, self.places, self._left = texts, places, MOST_SEARCHES
         self._firsts = np.searchsorted(places[:, 0], np.arange(len(texts) + 1))
 
     def text(self, unit: int) -> str:
@@ -110,7 +111,13 @@ class _Search:
         return self.texts[message][start:end]
 
     def units(self, literal: str) -> list[int]:
-        """The units that have a literal between borders of words; none if they are more than `MOST_UNITS`."""
+        """The units that have a literal between borders of words; none if they are more than `MOST_UNITS`.
+
+        None after `MOST_SEARCHES` searches either.
+        """
+        if not self._left:
+            return []
+        self._left -= 1
         border = regex.compile(rf"(?<![\w-]){regex.escape(literal)}(?![\w-])")
         return self._few(
             (number, match.start())
