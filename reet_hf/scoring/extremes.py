@@ -6,6 +6,7 @@ computed. After Math.Find of ∞Bench (arXiv:2402.13718), which SCBench (arXiv:2
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import regex
@@ -25,6 +26,7 @@ _RANK = regex.compile(
 )
 _NUMBER = r"[-−]?\d+(?:\.\d+)?"
 _LIST = regex.compile(rf"(?<![\w.]){_NUMBER}(?:[ \t\r\n]*+[,;\s][ \t\r\n]*+{_NUMBER}){{{LEAST_NUMBERS - 1},}}+(?![\w])")
+_LISTED = re.compile(r"\d[,;\s]\s*[-−]?\d+(?:\.\d+)?[,;\s]\s*[-−]?\d")  # in each list, and quickly found
 _ONE = regex.compile(_NUMBER)
 _FIELD = regex.compile(rf"\"(?P<name>[^\"\n]{{1,40}})\"\s*:\s*(?P<value>{_NUMBER})(?![\w.])")
 
@@ -70,6 +72,8 @@ def _value(text: str) -> float:
 
 def _lists(texts: Sequence[str]) -> Iterator[Valued]:
     for message, text in enumerate(texts):
+        if not _LISTED.search(text):
+            continue
         for match in _LIST.finditer(text):
             own = _ONE.finditer(text, match.start(), match.end())
             yield [(_value(each.group()), (message, each.start())) for each in own]

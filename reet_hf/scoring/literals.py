@@ -149,20 +149,24 @@ class _Search:
         written = {part: regex.escape(part) for part in parts}
         both = [rf"(?<!\w){written[a]}\w+{written[b]}(?!\w)" for a, b in permutations(parts, 2)]
         either = [rf"(?<!\w){written[part]}\w|\w{written[part]}(?!\w)" for part in parts if part in marked]
-        return self._matching(both) or self._matching(either)
+        return self._matching(both, parts) or self._matching(either, parts)
 
-    def _matching(self, patterns: Sequence[str]) -> list[int]:
+    def _matching(self, patterns: Sequence[str], parts: Sequence[str]) -> list[int]:
+        """The units with a match of a pattern, each of which has one of some parts in it."""
         if not patterns:
             return []
         pattern = regex.compile("|".join(patterns))
         return self._few(
-            (number, match.start()) for number, text in enumerate(self.texts) for match in pattern.finditer(text)
+            (number, match.start())
+            for number, text in enumerate(self.texts)
+            if any(part in text for part in parts)
+            for match in pattern.finditer(text)
         )
 
     def _stands(self, word: str) -> bool:
-        """Whether a word stands somewhere by itself, letter case left aside."""
-        pattern = regex.compile(rf"(?<!\w){regex.escape(word)}(?!\w)", regex.IGNORECASE)
-        return any(pattern.search(text) for text in self.texts)
+        """Whether a word stands somewhere by itself."""
+        pattern = regex.compile(rf"(?<!\w){regex.escape(word)}(?!\w)")
+        return any(word in text and pattern.search(text) for text in self.texts)
 
     def _few(self, hits: Iterator[tuple[int, int]]) -> list[int]:
         """The units of hits, `(message, character)` each; none if they are more than `MOST_UNITS`."""
