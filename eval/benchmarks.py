@@ -51,8 +51,8 @@ this says what is still there and not what a model makes of it. {contexts} conte
 beginnings and ends of words, ranks, labels of examples) was built for tasks of these kinds; before that it kept much
 less ([log](LOG.md)). Other systems read the same texts as they are. Without the question, in `once` and from the second
 turn of `first_query` on, little of it helps. Not run: LexRank, which compares every sentence with every other, and the
-cross-encoder, which reads all for every question, hours each at these lengths; MiniLM cosine and MaxSim, for want of
-time (`--system minilm,maxsim --task synthetic --encoder FOLDER --output eval/results/synthetic`).
+cross-encoder, which reads all for every question, hours each at these lengths; MaxSim, for want of
+time (`--system maxsim --task synthetic --encoder FOLDER --output eval/results/synthetic`).
 """
 
 
