@@ -21,9 +21,9 @@ NAMESPACE ?= reet
 # What a user installs who serves others; `make audit` looks at it beside the core.
 AUDITED := server mcp telemetry tiktoken
 # Tests that need nothing but the core; `make core` runs them.
-CORE_TESTS := architecture budget bundle cards cli conversation coverage decoding distillation errors facts frames greedy hostile \
-	journal known_conversations ledger lookup mentions metrics model openings pipeline prefix properties protection recall \
-	records rendering scoring segmentation selection session shortening structure uncollected demonstrations
+CORE_TESTS := architecture budget bundle cards cli conversation coverage decoding demonstrations distillation errors facts frames greedy hostile \
+	journal known_conversations ledger literals lookup mentions metrics model openings pipeline prefix properties protection recall \
+	records rendering scoring segmentation selection session shortening structure uncollected
 RESOLUTION ?= highest
 CORE := build/core-$(RESOLUTION)
 SPACE := build/space

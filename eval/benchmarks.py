@@ -7,12 +7,13 @@ synthetic tasks in their generated form, `eval/results/benchmarks` would hold th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from eval.board import SURVIVAL, Board, title
+from eval.board import SURVIVAL, Board, mean, title
 from eval.bootstrap import Ratio, estimate
 from eval.records import Result
 from eval.tables import shown, table
@@ -22,6 +23,13 @@ FACTS = Path(__file__).with_name("benchmarks.yaml")
 TASK = "synthetic"
 REGIMES = ("session", "first_query", "once")
 BUDGETS = (33, 20, 10)
+WANTED = (
+    *("last_k", "random", "stopwords_idf", "lexrank", "tfidf", "bm25", "minilm", "llmlingua2_recipe", "maxsim"),
+    *("cross_encoder", "reet_small", "reet"),
+)
+NONE = (
+    "No figure of REET on these stands here, as none was run: a language model of some size has to read what is kept."
+)
 FIFTHS = [(fifth / 5, (fifth + 1) / 5) for fifth in range(5)]
 COMMAND = (
     "python eval/run.py --task {task} --data FOLDER {options} --system full,bm25,llmlingua2_recipe,reet "
@@ -37,9 +45,10 @@ without `--data` they come from the Hub.
 
 {benchmarks}
 
-No figure of REET on these stands here, as none was run; not even the full context can be read without a language model
-of some size. What others have published, for orientation; readers, samples and settings differ, so none of it compares
-with the tables below:
+{ran}
+
+What others have published, for orientation; readers, samples and settings differ, so none of it compares with figures
+of ours:
 
 {published}
 
@@ -50,9 +59,7 @@ this says what is still there and not what a model makes of it. {contexts} conte
 128 thousand tokens; ± is half of the 95 % interval over contexts. What REET looks up instead of guessing (identifiers,
 beginnings and ends of words, ranks, labels of examples) was built for tasks of these kinds; before that it kept much
 less ([log](LOG.md)). Other systems read the same texts as they are. Without the question, in `once` and from the second
-turn of `first_query` on, little of it helps. Not run: LexRank, which compares every sentence with every other, and the
-cross-encoder, which reads all for every question, hours each at these lengths; MaxSim, for want of
-time (`--system maxsim --task synthetic --encoder FOLDER --output eval/results/synthetic`).
+turn of `first_query` on, little of it helps. {missing}
 """
 
 
@@ -71,6 +78,8 @@ def page(results: Path) -> str:
     head = PAGE.format(
         benchmarks=table(["benchmark", "what it holds", "source", "run here", "what would run it"], lines),
         published=table(["benchmark", "system", "published", "source"], said),
+        ran="\n\n".join(_ran(ran)) or NONE,
+        missing=_missing(board),
         contexts=sum(len(entry.rows) for entry in one.sets.values()) if one else 0,
     )
     return "\n".join([head, *(f"### {heading}\n\n{text}\n" for heading, text in _sections(board))])
@@ -81,6 +90,32 @@ def _line(benchmark: dict[str, Any], ran: Board) -> list[str]:
     done = f"with {', '.join(readers) or 'no reader'}" if benchmark["task"] in ran.tasks else "no"
     command = " ".join(COMMAND.format(**benchmark).split())
     return [benchmark["name"], benchmark["holds"], benchmark["source"], done, f"`{command}`"]
+
+
+def _ran(board: Board) -> Iterator[str]:
+    """For each benchmark, regime and budget that was run a table: one line a system, a column a score of a reader."""
+    for task, regime, budget in product(board.tasks, REGIMES, board.budgets):
+        systems = board.systems(task, regime, budget)
+        results = [(system, board.get(system, task, regime, budget)) for system in ["full", *systems] if systems]
+        held = [(system, result) for system, result in results if result]
+        names = sorted(
+            {n for _, r in held for own in r.sets.values() for row in own.rows for n in row.scores if "." in n}
+        )
+        if held and names:
+            rows = [[title(system), *(shown(mean(result, name)) for name in names)] for system, result in held]
+            yield f"`{task}`, regime `{regime}`, {budget} % of the tokens:\n\n{table(['system', *names], rows)}"
+
+
+def _missing(board: Board) -> str:
+    """Which systems were not run on the synthetic tasks, and what would."""
+    missing = [name for name in WANTED if name not in board.systems(TASK, REGIMES[0])]
+    if not missing:
+        return "All systems were run."
+    command = f"--task {TASK} --system {','.join(missing)} --encoder FOLDER --output eval/results/{TASK}"
+    return (
+        f"Not run, for the time that these lengths take: {'; '.join(map(title, missing))} "
+        f"(`python eval/run.py {command}`)."
+    )
 
 
 def _sections(board: Board) -> Iterator[tuple[str, str]]:

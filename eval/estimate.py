@@ -121,7 +121,7 @@ def page(
             for row in rows[: arguments.reader_rows]:
                 calls += row_calls(row, own, counter, arguments.turns, shares, length or 0)
         found[system, reader] = calls
-    return told(found, prices(arguments.price) if arguments.price else None, arguments.counter or "the bundled model")
+    return told(found, arguments.price, arguments.counter or "the bundled model")
 
 
 def _shares(system: str, arguments: argparse.Namespace) -> list[float]:

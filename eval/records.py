@@ -21,6 +21,7 @@ from eval.bootstrap import Ratio
 from reet_hf.errors import ReetError
 
 SCHEMA_VERSION = 1
+LAST = 0.9999  # of the places in a text, which are rounded
 FOLDER = Path(__file__).with_name("results")
 PACKAGES = (
     "reet-hf",
@@ -142,10 +143,11 @@ class Result:
         return found
 
     def by_place(self, measure: str, low: float, high: float) -> list[Ratio]:
-        """Sums and counts over the questions whose evidence begins in a share [`low`, `high`) of the text."""
+        """Sums and counts over the questions whose evidence begins in [`low`, `high`) of the text, shares of it."""
         found = []
         for name in sorted(self.sets):
-            paired = [zip(row.scores.get(measure, []), row.places, strict=False) for row in self.sets[name].rows]
+            rows = [(row.scores.get(measure, []), [min(at, LAST) for at in row.places]) for row in self.sets[name].rows]
+            paired = [zip(scores, places, strict=False) for scores, places in rows]
             found.append(_ratio([[s for s, at in pairs if s is not None and low <= at < high] for pairs in paired]))
         return found
 

@@ -207,6 +207,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise ReetError("`estimate` says what readers are asked, but `reader` names none; name one.")
     if arguments.price and not arguments.estimate:
         raise ReetError("`price` is told by an estimate; add --estimate.")
+    if arguments.price:
+        arguments.price = estimate.prices(arguments.price)
     if arguments.regime == "all":
         arguments.regime = ",".join(REGIMES)
     unknown = [name for name in arguments.regime.split(",") if name not in REGIMES]

@@ -11,6 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # OpenVINO 2026.4 gives NaN or crashes with AMX at the sizes of tiny models on one thread
 os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -27,6 +28,18 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 def same_threads():
     """As many threads for each file: scripts that tests call set them, and rounding depends on them."""
     torch.set_num_threads(THREADS)
+
+
+def laid_out(messages: list[list[str]], end: str = " ") -> tuple[list[str], np.ndarray]:
+    """Texts of messages of units, and `(message, start, end)` of each unit, of shape `(units, 3)`."""
+    texts, places = [], []
+    for number, units in enumerate(messages):
+        text = ""
+        for unit in units:
+            places.append((number, len(text), len(text) + len(unit)))
+            text += unit + end
+        texts.append(text)
+    return texts, np.array(places, dtype=np.int64).reshape(-1, 3)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:

@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from conftest import laid_out
 from transformers import pipeline
 
 from reet_hf.demonstrations import SHOWN, Demonstrations
@@ -13,20 +14,9 @@ from reet_hf.metrics import answer_survival
 from reet_hf.records import Span
 
 
-def laid_out(*messages: list[str]) -> tuple[list[str], np.ndarray]:
-    texts, places = [], []
-    for number, units in enumerate(messages):
-        text = ""
-        for unit in units:
-            places.append((number, len(text), len(text) + len(unit)))
-            text += unit + "\n"
-        texts.append(text)
-    return texts, np.array(places, dtype=np.int64).reshape(-1, 3)
-
-
 def raised(messages: list[list[str]], pooled: list[float], step: int = 1000) -> np.ndarray:
     """Chances of all units after examples raised some; units are read `step` at a time."""
-    texts, places = laid_out(*messages)
+    texts, places = laid_out(messages, "\n")
     examples = Demonstrations()
     for end in range(step, len(places) + step, step):
         examples.read(texts, places[:end])

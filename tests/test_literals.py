@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from conftest import laid_out
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import pipeline
@@ -27,18 +28,6 @@ from reet_hf.scoring.literals import (
 from reet_hf.scoring.scorer import TokenScores
 
 NAMES = ["ord-1", "ord-2", "cu_7", "PAYMENT", "x9z8", "20417"]
-
-
-def laid_out(messages: list[list[str]]) -> tuple[list[str], np.ndarray]:
-    """Texts of messages, and the places of their sentences."""
-    texts, places = [], []
-    for number, units in enumerate(messages):
-        text = ""
-        for unit in units:
-            places.append((number, len(text), len(text) + len(unit)))
-            text += unit + " "
-        texts.append(text)
-    return texts, np.array(places, dtype=np.int64).reshape(-1, 3)
 
 
 def twin(messages: list[list[str]], query: str) -> dict[int, float]:

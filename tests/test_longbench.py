@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import zipfile
 
 import pytest
 
@@ -112,6 +113,24 @@ def test_longbench_e_comes_in_three_groups_by_length(tmp_path):
     }
     assert found["lcc_e-0-4k"][0]["dataset"] == "lcc"
     assert len(longbench.load(data, rows=1, sets="qasper", extended=True)["qasper_e-4-8k"]) == 1
+
+
+def test_the_archive_on_the_hub_is_read(tmp_path, monkeypatch):
+    write(tmp_path, qasper=[record(3)])
+    archive = tmp_path / "data.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        packed.write(tmp_path / "qasper.jsonl", "data/qasper.jsonl")
+    asked_for = []
+
+    def download(repository, file, repo_type):
+        asked_for.append((repository, file, repo_type))
+        return str(archive)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert longbench.load(sets="qasper") == longbench.load(str(tmp_path), sets="qasper")
+    assert asked_for == [("THUDM/LongBench", "data.zip", "dataset")]
+    with pytest.raises(ReetError, match="data.zip of THUDM/LongBench failed: .*trec.jsonl.*unpack that archive"):
+        longbench.load(sets="trec")
 
 
 def test_what_cannot_be_read_is_named(tmp_path):

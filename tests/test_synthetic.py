@@ -153,4 +153,32 @@ def test_the_page_says_what_was_run_and_what_was_not(measured):
     assert "### Regime `session`, 33 %" in page and "By place of the evidence" in page and "By turn" in page
     line = next(line for line in page.splitlines() if line.startswith("| **REET** |"))
     assert line.count("±") == 7 and line.endswith("| – | – |")  # nothing at the other two lengths
+    assert benchmarks.NONE in page
+    assert "random sentences; stop words + idf; LexRank" in page and "--system last_k,random,stopwords_idf" in page
     assert all(each["source"].startswith("arXiv:") for each in benchmarks.facts()["published"])
+
+
+def test_the_page_shows_what_a_reader_scored_on_a_benchmark(tmp_path):
+    for system, scores in (("full", [1, 0.5]), ("bm25", [0.5, None])):
+        row = records.RowScores("a", {"answer_survival": [1, 1], "tiny.f1": scores})
+        result = records.Result(
+            system=system,
+            task="longbench",
+            version="1",
+            regime="once" if system == "full" else "session",
+            budget=100 if system == "full" else 33,
+            turns=20,
+            seeds=[],
+            revision="",
+            options={},
+            readers={"tiny": {}},
+            hardware={},
+            packages={},
+            sets={"qasper": records.SetScores("x", [row], {})},
+        )
+        records.write(result, tmp_path / "benchmarks")
+    page = benchmarks.page(tmp_path)
+    assert "`longbench`, regime `session`, 33 % of the tokens:" in page and benchmarks.NONE not in page
+    assert "| system | tiny.f1 |" in page
+    assert "| full context | .750 ±.000 |" in page and "| BM25 sentences | .500 ±.000 |" in page
+    assert "| arXiv:2308.14508 | with tiny |" in page and page.count("| no | `python eval/run.py --task ") == 6

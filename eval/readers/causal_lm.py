@@ -117,7 +117,7 @@ class CausalLm(Reader):
         asked = prompt(question, text)
         if self.tokenizer.chat_template is None:
             return self.tokenizer(asked + PLAIN_END)["input_ids"]
-        return self._chat([{"role": "user", "content": asked}])
+        return self.chat([{"role": "user", "content": asked}])
 
     def _written(self, asked: Prompt) -> list[int]:
         """Token ids of a benchmark's prompt, without the middle of what is too long if the benchmark says so.
@@ -130,7 +130,7 @@ class CausalLm(Reader):
             text = "\n".join(message["content"] for message in messages) + asked.begins
             tokens, room = self.tokenizer(text)["input_ids"], self.limit - asked.max_new_tokens
             return tokens if asked.cut is None or len(tokens) <= room else _without_middle(tokens, room)
-        tokens = self._chat(messages, asked.begins)
+        tokens = self.chat(messages, asked.begins)
         over = len(tokens) + asked.max_new_tokens - self.limit
         if over <= 0 or asked.cut is None:
             return tokens
@@ -138,9 +138,10 @@ class CausalLm(Reader):
         content = self.tokenizer(longest["content"], add_special_tokens=False)["input_ids"]
         shorter: Any = self.tokenizer.decode(_without_middle(content, len(content) - over - SLACK))
         longest["content"] = shorter
-        return self._chat(messages, asked.begins)
+        return self.chat(messages, asked.begins)
 
-    def _chat(self, messages: list[dict[str, str]], begins: str = "") -> list[int]:
+    def chat(self, messages: list[dict[str, str]], begins: str = "") -> list[int]:
+        """Token ids of a chat in the model's template, with what the answer begins with behind it."""
         chat: Any = self.tokenizer.apply_chat_template(
             messages,
             tokenize=False,

@@ -60,14 +60,21 @@ class OpenAiCompatible(Reader):
 
     def _all(self, asked: Sequence[tuple[Any, dict[str, Any]]], hear: Callable[[str], Answer]) -> list[Answer]:
         with ThreadPoolExecutor(self.batch_size) as workers:
-            return list(workers.map(lambda one: self._one(one[0], one[1], hear), asked))
+            return list(workers.map(lambda one: self.reply(one[0], one[1], hear), asked))
 
-    def _one(self, messages: Any, body: dict[str, Any], hear: Callable[[str], Answer]) -> Answer:
+    def reply(self, messages: Any, body: dict[str, Any], hear: Callable[[str], Answer]) -> Answer:
+        """What a request comes to.
+
+        Args:
+            messages: Of the chat.
+            body: Fields of the request beside model and messages.
+            hear: Makes an answer of what the model said.
+        """
         try:
             completion = self.client.chat.completions.create(model=self.model, messages=messages, extra_body=body)
         except (openai.OpenAIError, ValueError) as error:  # the second for a body that is no JSON
             return Answer(error=self._reason(error))
-        return answered(completion, hear)
+        return _answered(completion, hear)
 
     def _reason(self, error: Exception) -> str:
         """The error in one line without the key, which servers that refuse it like to repeat."""
@@ -78,7 +85,7 @@ class OpenAiCompatible(Reader):
         return f"{type(error).__name__}: {told}"
 
 
-def answered(completion: Any, hear: Callable[[str], Answer] = heard) -> Answer:
+def _answered(completion: Any, hear: Callable[[str], Answer]) -> Answer:
     """The answer in a completion; one that was withheld, or cut before it began, is a failure."""
     choices = getattr(completion, "choices", None)  # a server may send any JSON, which the client does not check
     choice = choices[0] if isinstance(choices, list) and choices else None

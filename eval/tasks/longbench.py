@@ -6,8 +6,7 @@ and code sets are asked without a chat template, a prompt that is too long loses
 few-shot sets the first line counts. There a model cannot begin a summary of SAMSum with a line break, here it can;
 leading ones are left aside.
 
-Data: the Hub's `THUDM/LongBench` is read by a script that `datasets` runs no more from version 4 on; unpack its
-`data.zip`, and name that folder (`qasper.jsonl`, ...).
+Data: the archive `data.zip` of `THUDM/LongBench` on the Hub, or a folder with what is in it (`qasper.jsonl`, ...).
 
     python eval/run.py --system full,reet --task longbench --data FOLDER --option longbench.sets=qasper,hotpotqa \\
         --budget 50,33,15,10,6 --reader causal_lm --option causal_lm.model=ID --reader-budget 50,33,15,10,6
@@ -20,7 +19,9 @@ numbered passages has one message each, another is cut at line breaks; joined by
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from eval.readers.base import Prompt, asked_once
@@ -35,6 +36,7 @@ __all__ = ["VERSION", "grade", "load", "prompt", "score"]
 
 VERSION = "1"
 REPOSITORY = "THUDM/LongBench"
+ARCHIVE = "data.zip"
 FIELDS = ("_id", "input", "context", "answers", "length", "all_classes")
 
 METRIC_OF = {
@@ -82,7 +84,8 @@ def load(data: str = "", rows: int | None = None, sets: str = "", extended: bool
     """Rows by data set.
 
     Args:
-        data: A folder with `<set>.jsonl`, `.json` or `.parquet`, or a Hub id; LongBench on the Hub by default.
+        data: A folder with `<set>.jsonl`, `.json` or `.parquet`, or the Hub id of a copy with a configuration for each
+            set; the archive of LongBench on the Hub by default.
         rows: At most so many rows of each set.
         sets: Names with commas between; all of them by default.
         extended: Whether LongBench-E is read (`<set>_e`), each set in three groups by length, as its scores are shown.
@@ -98,10 +101,25 @@ def load(data: str = "", rows: int | None = None, sets: str = "", extended: bool
     found: dict[str, list[Row]] = {}
     for name in wanted:
         place = f"{name}_e" if extended else name
-        records = public.records(data, place, repository=REPOSITORY, config=place)
-        made = [_row(name, record) for record in records]
+        made = [_row(name, record) for record in _records(data, place)]
         found |= _grouped(place, made) if extended else {name: made}
     return {name: public.sample(own, rows) for name, own in found.items()}
+
+
+def _records(data: str, place: str) -> list[public.Record]:
+    """The records of a set; those on the Hub are in one archive, which only a script of theirs would unpack."""
+    if data:
+        return public.records(data, place, repository=REPOSITORY, config=place)
+    from huggingface_hub import hf_hub_download
+
+    try:
+        with zipfile.ZipFile(hf_hub_download(REPOSITORY, ARCHIVE, repo_type="dataset")) as archive:
+            return public.parsed(archive.read(f"data/{place}.jsonl").decode("utf-8"), Path(f"{place}.jsonl"))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ReetError(
+            f"`data` must be a folder with {place}.jsonl, or the Hub must be there: loading {ARCHIVE} of {REPOSITORY} "
+            f"failed: {error} Offline, unpack that archive and name its folder `data`."
+        ) from error
 
 
 def _grouped(name: str, rows: Sequence[Row]) -> dict[str, list[Row]]:

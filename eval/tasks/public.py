@@ -76,7 +76,15 @@ def read_file(path: Path) -> list[Record]:
     """
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pylist()
-    text = path.read_text(encoding="utf-8")
+    return parsed(path.read_text(encoding="utf-8"), path)
+
+
+def parsed(text: str, path: Path) -> list[Record]:
+    """The records in the text of a file, see `read_file`.
+
+    Raises:
+        ReetError: If it is not JSON, or no list of records.
+    """
     try:
         if path.suffix == ".jsonl":
             found: Any = [json.loads(line) for line in text.split("\n") if line.strip()]

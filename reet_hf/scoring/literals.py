@@ -132,7 +132,8 @@ class _Search:
         for literal in literals:
             for unit in self.units(literal):
                 counts[unit] = counts.get(unit, 0) + 1
-        return [unit for unit, count in counts.items() if count == max(counts.values())]
+        most = max(counts.values(), default=0)
+        return [unit for unit, count in counts.items() if count == most]
 
     def affixed(self, query: str) -> list[int]:
         """The units with a word that begins with one of the query's words, or of what it quotes, and ends with another.

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import openai
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from eval.readers import causal_lm, openai_compatible
 from eval.readers.base import Answer
+from eval.readers.prompt import heard
 from reet_hf.budget import TokenCounter, resolve_counter
 from train.data import extraction_schema, labelling, texts
 from train.data.labelling import Dialogue, Message
@@ -70,15 +70,7 @@ class Served(openai_compatible.OpenAiCompatible):
 
     def replies(self, conversations: Sequence[Sequence[Message]]) -> list[Answer]:
         """See `Model`."""
-        return [self._reply(messages) for messages in conversations]
-
-    def _reply(self, messages: Sequence[Message]) -> Answer:
-        asked: Any = list(messages)
-        try:
-            completion = self.client.chat.completions.create(model=self.model, messages=asked, extra_body=self.body)
-        except (openai.OpenAIError, ValueError) as error:  # the second for a body that is no JSON
-            return Answer(error=self._reason(error))
-        return openai_compatible.answered(completion)
+        return [self.reply(list(messages), self.body, heard) for messages in conversations]
 
 
 class Local(causal_lm.CausalLm):
@@ -98,10 +90,7 @@ class Local(causal_lm.CausalLm):
     def _tokens(self, messages: Sequence[Message]) -> list[int]:
         if self.tokenizer.chat_template is None:
             return self.tokenizer("\n\n".join(message["content"] for message in messages))["input_ids"]
-        chat = self.tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, enable_thinking=False
-        )
-        return self.tokenizer(chat, add_special_tokens=False)["input_ids"]
+        return self.chat(list(messages))
 
 
 @dataclass
