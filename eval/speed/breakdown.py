@@ -92,7 +92,7 @@ def _needs(
     """What the neural stages of the watched turn needed, and the GFLOP/s of their precision."""
     scorer: Any = compressor.scorer
     config, scored = scorer.config, session._state.scored
-    dtype = str(scorer.encoder.model.dtype).removeprefix("torch.")
+    dtype = str(scorer.encoder.dtype).removeprefix("torch.")
     fast, plain = (rates["matrix"][name]["layer"] for name in (dtype, "float32"))
     each = 4 if dtype == "float32" else 2
     query, text = watch.passes[-1][0], sum(size for windows in watch.passes[:-1] for size in windows)

@@ -2,7 +2,8 @@
 
 Everything an encoder does but attention looks at one token at a time, so windows stand side by side in one row and only
 attention is told where they end, as with variable lengths in FlashAttention (Dao, arXiv:2307.08691). No token is spent
-on padding, and a window's states are the same bits whatever is read beside it.
+on padding, and a window's states are the same whatever is read beside it, bit for bit unless the processor adds up sums
+in another order where there are more rows (seen in bfloat16 with AMX).
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -23,6 +23,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from ..modeling.modeling_reet import ReetModel
 from ..modeling.processor import multiplies_bfloat16
 from .choices import check_choice
+from .fused import FusedBert, fuses, whole_products
 
 PACKED = "reet_packed"
 _PROBE = ((5, 6, 7), (8, 9))  # windows that show whether an encoder can be packed
@@ -42,7 +43,7 @@ class PackedEncoder:
 
     def __init__(self, model: ReetModel, precision: str = "auto") -> None:
         self._given, self._precision = model, precision
-        self._dtype = _resolved(model, precision)
+        self.dtype = _resolved(model, precision)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As it was made: what weights were reordered into cannot be written."""
@@ -54,13 +55,20 @@ class PackedEncoder:
         return _can_pack(self._given)
 
     @cached_property
+    def fused(self) -> FusedBert | None:
+        """What reads in place of `model` where that is faster: a BERT encoder in bfloat16 on the CPU."""
+        if self.dtype != torch.bfloat16 or not fuses(self._given):
+            return None
+        return _that_agrees(self._given)
+
+    @cached_property
     def model(self) -> ReetModel:
         """What reads: the model that was given, or its copy in another precision, made when it is first needed."""
         reading: Any = self._given
-        if self._dtype != self._given.dtype:
+        if self.dtype != self._given.dtype:
             reading = copy.deepcopy(self._given)
-            reading.to(self._dtype)
-            if self._given.device.type == "cpu" and self._dtype == torch.bfloat16:
+            reading.to(self.dtype)
+            if self._given.device.type == "cpu" and self.dtype == torch.bfloat16:
                 _reorder_weights(reading)
         if self.packs:
             _attend_in_rows(reading)  # for good: threads may read at the same time
@@ -69,7 +77,7 @@ class PackedEncoder:
     @property
     def identity(self) -> str:
         """What tells apart encoders whose states differ."""
-        return f"torch {str(self._dtype).removeprefix('torch.')}"
+        return f"torch {str(self.dtype).removeprefix('torch.')}"
 
     @torch.inference_mode()
     def read(self, windows: Sequence[Sequence[int]]) -> list[torch.Tensor]:
@@ -80,8 +88,11 @@ class PackedEncoder:
         """
         if not windows:
             return []
-        read = _packed if self.packs else _padded
-        return [states.to(self._given.dtype) for states in read(self.model, windows)]
+        if self.fused is not None:
+            found = _fused(self.fused, windows)
+        else:
+            found = (_packed if self.packs else _padded)(self.model, windows)
+        return [states.to(self._given.dtype) for states in found]
 
 
 def _resolved(model: ReetModel, precision: str) -> torch.dtype:
@@ -122,12 +133,34 @@ def _reorder_weights(model: nn.Module) -> None:
         return  # layers that were not replaced do the same
 
 
+@torch.inference_mode()
+def _that_agrees(model: ReetModel) -> FusedBert | None:
+    """What reads as a model does, in fewer operations; nothing where this PyTorch does not compute it."""
+    try:
+        fused = FusedBert(model)
+        found = _fused(fused, _PROBE)
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return None
+    usual = (_padded(model, [window])[0] for window in _PROBE)
+    near = (torch.allclose(one.to(other.dtype), other, atol=0.1) for one, other in zip(found, usual, strict=True))
+    return fused if all(near) else None
+
+
+def _in_one_row(windows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Vocabulary ids of windows, and their places in each."""
+    ids = torch.tensor([number for window in windows for number in window])
+    return ids, torch.cat([torch.arange(len(window)) for window in windows])
+
+
+def _fused(fused: FusedBert, windows: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
+    lengths = [len(window) for window in windows]
+    return fused.read(*_in_one_row(windows), [0, *accumulate(lengths)]).split(lengths)
+
+
 def _packed(model: ReetModel, windows: Sequence[Sequence[int]]) -> Sequence[torch.Tensor]:
     lengths = [len(window) for window in windows]
-    device = model.device
-    ids = torch.tensor([[number for window in windows for number in window]], device=device)
-    places = torch.cat([torch.arange(length, device=device) for length in lengths]).unsqueeze(0)
-    borders = torch.tensor([0, *lengths]).cumsum(0).to(device, torch.int32)
+    ids, places = (row.unsqueeze(0).to(model.device) for row in _in_one_row(windows))
+    borders = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=model.device)
     told = {"cu_seq_lens_q": borders, "cu_seq_lens_k": borders}
     longest = {"max_length_q": max(lengths), "max_length_k": max(lengths)}
     return model(ids, None, position_ids=places, **told, **longest).token_states[0].split(lengths)
@@ -183,11 +216,10 @@ def _attend(
     query = query[0] * scale
     parts = []
     for first, last in pairwise(cu_seq_lens_q.tolist()):
-        # products of whole matrices: on a processor twice as fast at these sizes as the fused kernel
-        scores = query[:, first:last] @ key[0, :, first:last].transpose(-1, -2)
+        hidden = None
         if sliding_window is not None and last - first > sliding_window:
-            scores = scores.masked_fill(_outside(last - first, sliding_window, scores.device), -torch.inf)
-        parts.append(functional.softmax(scores, -1) @ value[0, :, first:last])
+            hidden = _outside(last - first, sliding_window, query.device)
+        parts.append(whole_products(query[:, first:last], key[0, :, first:last], value[0, :, first:last], hidden))
     return torch.cat(parts, 1).transpose(0, 1).unsqueeze(0), None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+_LEAST_STEP = 16  # rows that products come in at least
 _STEPS = 128  # of the coarse byte of a direction in one of the fine byte
 _BFLOAT16 = ("avx512_bf16", "amx_bf16", "arm_bf16")  # what a processor says that multiplies bfloat16 natively
 _BYTES = ("avx512_vnni", "amx_int8")
@@ -22,10 +23,25 @@ def multiplies_bytes() -> bool:
     return hasattr(torch, "_int_mm") and _has(_BYTES)
 
 
+def multiplies_tiles() -> bool:
+    """Whether the processor multiplies tiles of bfloat16 (AMX)."""
+    return _has(("amx_bf16",))
+
+
 @cache
 def _has(names: tuple[str, ...]) -> bool:
     told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(told.get(name) for name in names)
+
+
+def rounded(rows: int) -> int:
+    """The least number of rows, not below `rows`, of which there are eight to each doubling.
+
+    For a number of rows that it has not seen oneDNN writes machine code anew, which takes longer than a product of
+    hundreds of rows. Rows that are added and thrown away cost less.
+    """
+    step = max(_LEAST_STEP, 1 << max((rows - 1).bit_length() - 4, 0))
+    return -(-rows // step) * step
 
 
 def byte_product(values: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """States of a bounded number of tokens: those of the windows that matter least are given up and read again when needed.
 
-A window's states are the same bits whenever it is read, so nothing but time is lost.
+A window's states are the same whenever it is read (see `encoders.packed`), so nothing but time is lost.
 """
 
 from __future__ import annotations
