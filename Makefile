@@ -18,11 +18,12 @@ MEASURE = $(BIN)/accelerate launch --cpu --num_processes 2 eval/run.py --system 
 # What `make publish` uploads: each folder of the Hub's, to the repository of its name.
 PUBLISHED := $(notdir $(patsubst %/README.md,%,$(wildcard reet/*/README.md spaces/*/README.md eval/metrics/*/README.md)))
 NAMESPACE ?= reet
-# What a user installs who serves others; `make audit` looks at it beside the core.
-AUDITED := server mcp telemetry tiktoken
-# Tests that need nothing but the core; `make core` runs them.
+# What `make audit` looks at beside the core: all extras but those that only whoever develops or measures REET installs.
+AUDITED := train demo onnx openvino tiktoken langchain llama-index litellm smolagents ray mcp server telemetry
+NOT_AUDITED := eval harness repoqa peers docs dev
+# Tests that need nothing but the core, and a Hub on loopback; `make core` runs them.
 CORE_TESTS := architecture budget bundle cards cli conversation coverage decoding demonstrations distillation errors facts frames greedy hostile \
-	journal known_conversations ledger literals lookup mentions metrics model openings pipeline prefix properties protection recall \
+	journal known_conversations ledger literals lookup mentions metrics model openings pipeline prefix properties protection publish recall \
 	records rendering scoring segmentation selection session shortening structure uncollected
 RESOLUTION ?= highest
 CORE := build/core-$(RESOLUTION)
@@ -33,10 +34,12 @@ SPACE := build/space
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
+# What pip installs is compiled afterwards, on all cores; it would do so on one.
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,eval,harness,repoqa,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,ray,mcp,server,telemetry,docs,dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[train,eval,harness,repoqa,peers,demo,tiktoken,langchain,llama-index,litellm,smolagents,ray,mcp,server,telemetry,docs,dev]'
+	@$(BIN)/python -m compileall -q -j 0 $(VENV)/lib >/dev/null || true  # some files are templates
 	@touch $@
 
 demo: $(STAMP) ## Set up and compress example conversations with the bundled weights
@@ -50,7 +53,7 @@ browser: $(STAMP) ## Install a browser for the tests of the demo page, if there 
 	|| echo "No browser could be installed; the tests that need one are skipped."
 
 test: $(STAMP) ## Set up and run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 --durations 25 --durations-min 4
 
 check: $(STAMP) ## Lint, formatting and types
 	$(BIN)/ruff check .
@@ -111,7 +114,7 @@ core: ## Install nothing but what the package needs, in its newest versions, and
 	$(PYTHON) -m venv --clear $(CORE)
 	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check uv
 	$(CORE)/bin/uv pip install --python $(CORE) --resolution $(RESOLUTION) -r pyproject.toml
-	$(CORE)/bin/uv pip install --python $(CORE) hypothesis pytest pytest-xdist
+	$(CORE)/bin/uv pip install --python $(CORE) fastapi hypothesis pytest pytest-xdist uvicorn
 	$(CORE)/bin/uv pip install --python $(CORE) --no-deps -e .
 	$(CORE)/bin/uv pip list --python $(CORE)
 	OMP_NUM_THREADS=1 $(CORE)/bin/python -m pytest -n 2 --dist loadfile $(CORE_TESTS:%=tests/test_%.py)

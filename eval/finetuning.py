@@ -139,9 +139,23 @@ def section(folder: Path = FOLDER) -> str:
             "What the same runs changed elsewhere, before → after: `kept_at_20` on conversations of other kinds, and "
             "F1 of what the other head finds in samples of marked texts.",
             table(["run", *OTHERS, *(f"{each}, {key.replace('_', ' ')}" for each, key in COLUMNS)], shifts),
+            *_memory(folder),
             "The records are in [eval/results/finetuning](../../eval/results/finetuning).",
         ]
     )
+
+
+def _memory(folder: Path) -> list[str]:
+    """A sentence on the most memory that a process needed, if it was measured."""
+    file = folder / "memory" / "peak.json"
+    if not file.is_file():
+        return []
+    record = json.loads(file.read_text(encoding="utf-8"))
+    peaks = " and ".join(f"{size / 1e9:.1f} GB for `{name}.yaml`" for name, size in record["peak_bytes"].items())
+    return [
+        f"The most memory that one process held: {peaks}, on one thread, with conversations cut at "
+        f"{record['max_tokens']:,} tokens, one in a batch, as the recipes say. On a GPU it was not measured either."
+    ]
 
 
 def _gain(record: Mapping[str, Any]) -> list[str]:

@@ -291,7 +291,7 @@ def wanted(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
     if not pairs:
         raise ReetError(
             f"`precision` must be one that `backend` {arguments.backend} offers beside the reference, got "
-            f"{arguments.precision!r}; leave it out to measure float32 and bfloat16."
+            f"{arguments.precision!r}; leave it out to measure all that there are."
         )
     yield from pairs
 
@@ -301,7 +301,9 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", required=True, help="folder of parquet files, of which *-dev are read")
     options.add_argument("--backend", default=",".join(BACKENDS), help=f"comma-separated: {', '.join(BACKENDS)}")
-    options.add_argument("--precision", default="float32,bfloat16", help="comma-separated; those a backend has count")
+    options.add_argument(
+        "--precision", default="float32,bfloat16,int8", help="comma-separated; those a backend has count"
+    )
     options.add_argument("--model", default=DEFAULT_MODEL, help="Hub id or folder of the checkpoint")
     options.add_argument("--rows", type=int, default=10, help="at most so many conversations of each data set")
     options.add_argument("--turns", type=int, default=5, help="at most so many questions of each conversation")

@@ -7,7 +7,7 @@ from .compressor import Compressor
 from .errors import ReetError
 from .modeling.configuration_reet import ReetConfig
 from .modeling.modeling_reet import ReetForCompression, ReetForEntityExtraction, ReetForTokenScoring, ReetModel
-from .pipelines.compression import ReetCompressionPipeline
+from .pipelines.compression_pipeline import ReetCompressionPipeline
 from .recall import recall_tool
 from .records import Compressed
 from .registration import register

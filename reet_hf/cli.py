@@ -98,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("folder", metavar="FOLDER", help="a checkpoint")
     export.add_argument("--backend", required=True, choices=list(BACKENDS)[1:], help="what is to run it")
     export.add_argument("--output", metavar="FOLDER", help="where it is written (default: into the checkpoint)")
+    export.add_argument(
+        "--precision", default="float32", help="float32 (default), or int8 for weights in eight bits (onnx)"
+    )
     export.set_defaults(run=run_export)
     add_publish(commands).set_defaults(run=lambda arguments: run_publish(arguments, os.environ))
     add_merge(commands).set_defaults(run=run_merge)
@@ -216,7 +219,7 @@ def run_export(arguments: argparse.Namespace) -> None:
     """Export an encoder and print the files that were written."""
     from .encoders.backends import export
 
-    for path in export(arguments.folder, arguments.backend, arguments.output):
+    for path in export(arguments.folder, arguments.backend, arguments.output, arguments.precision):
         print(path)
 
 

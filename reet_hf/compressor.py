@@ -29,7 +29,6 @@ from .recall import clipped, telling
 from .receipt import entities_of
 from .records import Compressed, Piece, Span, TokenCounts, Turn, Unit
 from .rendering import render_messages, render_text, whole
-from .requests import requests
 from .scoring.literals import lifted, named_units
 from .scoring.scorer import Scorer, TokenScores, chance, loudest, pool
 from .segmentation import UNITS, span_array, units
@@ -49,6 +48,7 @@ from .state import (
     unit_costs,
 )
 from .unit_table import UnitTable
+from .user_requests import requests
 from .view import View
 
 REPEATED = 0.01  # what a line that was there before counts beside it

@@ -10,7 +10,7 @@ from .options import Options
 from .protection import protected_spans, protection_rules
 from .records import Span, Unit
 from .rendering import whole
-from .requests import asking
+from .user_requests import asking
 from .view import View
 
 DEFAULT_RECENT = 1  # turns that are protected where nothing else is asked for and they leave room

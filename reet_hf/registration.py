@@ -10,7 +10,7 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from .modeling.checkpoints import DEFAULT_MODEL, bundled_model
 from .modeling.configuration_reet import ReetConfig
 from .modeling.modeling_reet import ReetForCompression, ReetModel
-from .pipelines.compression import ReetCompressionPipeline
+from .pipelines.compression_pipeline import ReetCompressionPipeline
 from .pipelines.extraction import ReetExtractionPipeline
 
 __all__ = ["DEFAULT_MODEL", "bundled_model", "register"]

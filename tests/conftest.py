@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import sys
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -144,6 +145,18 @@ def compress(tiny_folder):
 def bundled() -> Path:
     """Folder of the bundled weights."""
     return ROOT / "reet" / "reet-base"
+
+
+def in_two_processes(port: str, *argv: str) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a script and its arguments, or of `-m` and a module, in two CPU processes.
+
+    They are started by torch's own launcher, as `accelerate launch` ends up doing it: tests/test_training.py and
+    tests/test_many_processes.py go that way, with two more processes that import everything.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port, *argv]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment.pop("WORLD_SIZE", None)
+    return command, environment
 
 
 @pytest.fixture

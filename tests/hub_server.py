@@ -11,7 +11,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from fastapi.responses import JSONResponse
 
 LARGE = 10_000_000  # bytes from which a file is stored as a large one, whatever its name
 LARGE_NAMES = (".safetensors", ".bin", ".onnx")
+DATE = "2026-01-01T00:00:00.000Z"  # of every commit
 PREFIXES = {"spaces": "space", "datasets": "dataset"}
 Files = dict[str, tuple[bytes, bool]]  # path to content, and whether it is a large file
 
@@ -43,31 +44,70 @@ class Refused(Exception):
 
 @dataclass
 class Account:
-    """Who a token belongs to, and what it may do."""
+    """Who a token belongs to, and what it may do.
+
+    Attributes:
+        name: Of the user.
+        organizations: Where it may write beside that.
+        role: `read`, `write`, or `fineGrained`: of such a token the Hub tells scopes, and no organizations.
+    """
 
     name: str
     organizations: tuple[str, ...] = ()
     role: str = "write"
 
+    def to_dict(self) -> dict[str, Any]:
+        """What the Hub tells of it."""
+        token: dict[str, Any] = {"displayName": "a token", "role": self.role}
+        told: dict[str, Any] = {"type": "user", "name": self.name, "auth": {"accessToken": token}}
+        if self.role == "fineGrained":
+            scoped = [
+                {"entity": {"type": "org", "name": name}, "permissions": ["repo.write"]} for name in self.organizations
+            ]
+            token["fineGrained"] = {"global": [], "scoped": scoped}
+            return told
+        return {**told, "orgs": [{"name": name, "type": "org"} for name in self.organizations]}
+
+
+@dataclass
+class Commit:
+    """What a commit says of itself, and the one before it."""
+
+    title: str
+    description: str
+    parent: str | None
+
 
 @dataclass
 class Repository:
-    """Commits by id, and branches and tags by name."""
+    """Files of commits by id, what these say, and branches and tags by name."""
 
     private: bool = False
     sdk: str | None = None
     commits: dict[str, Files] = field(default_factory=dict)
-    messages: list[str] = field(default_factory=list)
+    log: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
-    def commit(self, branch: str, files: Files, message: str) -> str:
+    @property
+    def messages(self) -> list[str]:
+        """Titles of all commits, the first one first."""
+        return [commit.title for commit in self.log.values()]
+
+    def commit(self, branch: str, files: Files, title: str, description: str = "") -> str:
         """Id of a new commit at the head of a branch."""
-        oid = hashlib.sha1(f"{len(self.messages)} {branch} {sorted(files)}".encode()).hexdigest()
+        oid = hashlib.sha1(f"{len(self.log)} {branch} {sorted(files)}".encode()).hexdigest()
         self.commits[oid] = files
-        self.messages.append(message)
+        self.log[oid] = Commit(title, description, self.branches.get(branch))
         self.branches[branch] = oid
         return oid
+
+    def history(self, revision: str) -> Iterator[tuple[str, Commit]]:
+        """A commit and those before it, by id."""
+        oid: str | None = self.resolve(revision)
+        while oid:
+            yield oid, self.log[oid]
+            oid = self.log[oid].parent
 
     def resolve(self, revision: str) -> str:
         """Commit id of a branch, tag or commit."""
@@ -88,7 +128,9 @@ class Hub:
         large: Content of large files that arrived, by SHA-256.
         requests: Method and path of all requests, in order.
         breaks: Beginning of a path to how many more requests to it are answered with status 500.
+        before: Beginning of a path to what happens before the first request to it.
         read_only: Namespaces in which nobody may write, although they are members.
+        unpaid: Namespaces without the plan that a new Space needs.
     """
 
     accounts: dict[str, Account] = field(default_factory=dict)
@@ -96,7 +138,9 @@ class Hub:
     large: dict[str, bytes] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     breaks: dict[str, int] = field(default_factory=dict)
+    before: dict[str, Callable[[], Any]] = field(default_factory=dict)
     read_only: set[str] = field(default_factory=set)
+    unpaid: set[str] = field(default_factory=set)
     address: str = ""
 
     def account(self, request: Request) -> Account:
@@ -168,6 +212,8 @@ def _add_errors(app: FastAPI, hub: Hub) -> None:
     @app.middleware("http")
     async def watch(request: Request, go_on: Any) -> Response:
         hub.requests.append((request.method, request.url.path))
+        for beginning in [each for each in hub.before if request.url.path.startswith(each)]:
+            hub.before.pop(beginning)()
         for beginning, times in hub.breaks.items():
             if times and request.url.path.startswith(beginning):
                 hub.breaks[beginning] -= 1
@@ -180,10 +226,7 @@ def _add_accounts(app: FastAPI, hub: Hub) -> None:
 
     @app.get("/api/whoami-v2")
     def whoami(request: Request) -> Any:
-        account = hub.account(request)
-        organizations = [{"name": name, "type": "org"} for name in account.organizations]
-        token = {"displayName": "a token", "role": account.role}
-        return {"type": "user", "name": account.name, "orgs": organizations, "auth": {"accessToken": token}}
+        return hub.account(request).to_dict()
 
     @app.post("/api/repos/create")
     async def create(request: Request) -> Any:
@@ -194,6 +237,8 @@ def _add_accounts(app: FastAPI, hub: Hub) -> None:
         place = f"{hub.address}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
         if (kind, repo_id) in hub.repositories:
             return JSONResponse({"error": "You already created this repo", "url": place}, 409)
+        if kind == "space" and repo_id.split("/")[0] in hub.unpaid:
+            raise Refused(402, "Subscribe to a plan to host a Space that runs code")
         made = hub.repositories[kind, repo_id] = Repository(body.get("visibility") == "private", body.get("sdk"))
         made.commit("main", {".gitattributes": (b"*.safetensors filter=lfs\n", False)}, "initial commit")
         return {"url": place, "name": repo_id, "id": "0"}
@@ -238,6 +283,13 @@ def _add_revisions(app: FastAPI, hub: Hub) -> None:
             for key, part, refs in (("branches", "heads", found.branches), ("tags", "tags", found.tags))
         }
         return {**told, "converts": []}
+
+    @app.get("/api/{kinds}/{owner}/{name}/commits/{revision}")
+    def commits(kinds: str, owner: str, name: str, revision: str) -> Any:
+        return [
+            {"id": oid, "authors": [], "date": DATE, "title": commit.title, "message": commit.description}
+            for oid, commit in hub.repository(kinds[:-1], f"{owner}/{name}").history(revision)
+        ]
 
     @app.post("/api/{kinds}/{owner}/{name}/branch/{branch}")
     async def branch(kinds: str, owner: str, name: str, branch: str, request: Request) -> Any:
@@ -307,6 +359,9 @@ def _add_uploads(app: FastAPI, hub: Hub) -> None:
         found = hub.repository(kinds[:-1], f"{owner}/{name}")
         files = dict(found.commits[found.resolve(revision)])
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
+        head, said = found.resolve(revision), lines[0]["value"]
+        if said.get("parentCommit", head) != head:
+            raise Refused(412, "A commit has happened since. Please refresh and try again.")
         for line in lines[1:]:
             key, value = line["key"], line["value"]
             if key == "deletedFile":
@@ -317,7 +372,7 @@ def _add_uploads(app: FastAPI, hub: Hub) -> None:
                 files[value["path"]] = (hub.large[value["oid"]], True)
             else:
                 files[value["path"]] = (base64.b64decode(value["content"]), False)
-        oid = found.commit(revision, files, lines[0]["value"]["summary"])
+        oid = found.commit(revision, files, said["summary"], said.get("description", ""))
         return {"commitUrl": f"{hub.address}/{owner}/{name}/commit/{oid}", "commitOid": oid, "pullRequestUrl": None}
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -163,10 +165,17 @@ def test_every_name_in_the_configuration_is_a_class_that_travels():
         assert f"class {name}(" in modules[f"{module}.py"].read_text(encoding="utf-8")
 
 
-def test_requirements_are_third_parties_only():
+def test_requirements_are_dependencies_of_the_package_by_the_names_that_pip_knows():
     found = requirements()
-    assert {"torch", "transformers", "numpy", "regex"} <= set(found)
-    assert not {"json", "reet_hf", "__future__", "tiktoken"} & set(found)
+    assert {"torch", "transformers", "numpy", "regex", "markdown-it-py"} <= set(found)
+    required = [line for line in distribution("reet-hf").requires or [] if "extra ==" not in line]
+    assert set(found) <= {re.split(r"[^\w.-]", line)[0] for line in required}
+
+
+def test_an_import_that_no_dependency_brings_is_named(tmp_path):
+    package = make_package(tmp_path, errors="import pytest\n\nclass Wrong(ValueError): ...\n")
+    with pytest.raises(ReetError, match="errors.py imports pytest, which no dependency"):
+        requirements(package)
 
 
 @pytest.mark.parametrize("problem", ["source", "type", "target"])
@@ -196,7 +205,7 @@ def make_package(folder: Path, **changed: str) -> Path:
         "words": "from .errors import Wrong\n",
         "modeling/configuration_reet": "import json\n",
         "modeling/modeling_reet": "from .configuration_reet import json\n",
-        "pipelines/compression": (
+        "pipelines/compression_pipeline": (
             "from ..scoring.scorer import (\n    Scorer,\n    pool,\n)\nfrom ..modeling import modeling_reet as model\n"
             "from .. import errors\n\ndef later():\n    from ..words import Wrong\n    return Wrong, errors, model\n"
         ),
@@ -213,12 +222,19 @@ def make_package(folder: Path, **changed: str) -> Path:
 
 def test_every_form_of_import_becomes_a_flat_one(tmp_path, tiny_folder):
     package = make_package(tmp_path)
-    names = ["compression.py", "configuration_reet.py", "errors.py", "modeling_reet.py", "scorer.py", "words.py"]
+    names = [
+        "compression_pipeline.py",
+        "configuration_reet.py",
+        "errors.py",
+        "modeling_reet.py",
+        "scorer.py",
+        "words.py",
+    ]
     assert list(travelling_modules(package)) == names
     assert requirements(package) == []
     bundle = build_bundle(tiny_folder, tmp_path / "flat", package=package)
     (bundle / "__init__.py").touch()
-    code = "import sys; from flat import compression as c; print([x.__name__ for x in c.later()], c.pool, c.Scorer)"
+    code = "from flat import compression_pipeline as c; print([x.__name__ for x in c.later()], c.pool, c.Scorer)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "['Wrong', 'flat.errors', 'flat.modeling_reet'] 1 <class 'flat.errors.Wrong'>\n"
 
@@ -231,6 +247,10 @@ def test_every_form_of_import_becomes_a_flat_one(tmp_path, tiny_folder):
         ({"words": "from pack.errors import Wrong\n"}, "words.py, line 1 imports pack by its name"),
         ({"words": "import pack.errors\n"}, "words.py, line 1 imports pack by its name"),
         ({"words": "from ...other import x\n"}, "words.py, line 1"),
+        ({"words": "from .requests import x\n", "requests": "x = 1\n"}, "import requests.py as 'requests'; rename it"),
+        ({"words": "from .onnx import x\n", "onnx": "x = 1\n"}, "import onnx.py as 'onnx'"),
+        ({"words": "from .queue import x\n", "queue": "x = 1\n"}, "import queue.py as 'queue'"),
+        ({"words": "from .compression import x\n", "compression": "x = 1\n"}, "import compression.py as"),
         ({"words": '"""A docstring:\nfrom .nowhere import x\n"""\nWrong = 1\n'}, "words.py: transformers sees"),
     ],
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,9 @@ import yaml
 from huggingface_hub import ModelCard
 
 from reet_hf import ReetError
-from reet_hf.hub.bundle import requirements
+from reet_hf.hub.bundle import build_bundle, requirements
 from reet_hf.hub.cards import build_card, files_of, main, read_person
+from reet_hf.hub.eval_results import eval_results_yaml
 
 PERSON = Path(__file__).resolve().parent.parent / "model_cards" / "reet-base.md"
 RECIPE = Path(__file__).resolve().parent.parent / "train" / "recipes" / "reet-base-5.yaml"
@@ -159,10 +163,10 @@ def test_every_stage_is_told_the_first_one_first(project):
 
 def test_what_holds_for_all_models_is_said_once(project):
     file = project / "model_cards/reet-base.md"
-    file.write_text(f"{file.read_text()}\n## Risks\n\nOther ones.\n")
+    file.write_text(f"{file.read_text()}\n## Intended use\n\nOther ones.\n")
     text = build(project).text
-    assert text.count("## Risks") == 1 and text.index("What is left out can") < text.index("Other ones.")
-    file.write_text(f"{file.read_text()}\n## Risks\n\nMore.\n")
+    assert text.count("## Intended use") == 1 and text.index("It is not meant to summarise") < text.index("Other ones.")
+    file.write_text(f"{file.read_text()}\n## Intended use\n\nMore.\n")
     with pytest.raises(ReetError, match="each of the sections .* in one file once"):
         build(project)
 
@@ -202,8 +206,28 @@ def test_the_code_on_the_card_runs(project, monkeypatch, capsys):
         exec(compile(block, "card", "exec"), names)
     assert names["result"]["pieces"] and names["second"]["pieces"]
     assert names["restored"][: len(names["messages"])] == names["messages"]
-    exec(compile(blocks[2], "card", "exec"), {})
     assert capsys.readouterr().out
+
+
+def test_the_code_for_those_without_the_package_runs_without_it(project):
+    """From the folder that is published, where an import of the package fails."""
+    text = build(project).text
+    (block,) = [code for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) if "trust_remote" in code]
+    place = project / "elsewhere"
+    build_bundle(project / "reet" / "reet-base", place / "reet" / "reet-base")
+    hidden = 'import sys\nsys.modules["reet_hf"] = None\n'
+    shown = "\nprint(type(compress).__module__.split('.')[0], result['tokens']['compressed'])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{hidden}{block}{shown}"],
+        cwd=place,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_MODULES_CACHE": str(place / "modules")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    origin, count = done.stdout.split()
+    assert origin == "transformers_modules" and int(count) > 0
 
 
 def test_every_training_file_has_licence_and_caution():
@@ -220,6 +244,28 @@ def test_the_command_writes_the_readme(project, monkeypatch, capsys):
     assert main(["reet/reet-base"]) == 0
     assert capsys.readouterr().out == "reet/reet-base/README.md\n"
     assert ModelCard.load("reet/reet-base/README.md").data.license == "apache-2.0"
+
+
+def test_scores_say_that_their_task_is_no_data_set_and_where_it_is_explained():
+    entries = yaml.safe_load(eval_results_yaml(make_results()))
+    assert [entry["value"] for entry in entries] == [
+        found["systems"]["reet"] for found in make_results()["sets"].values()
+    ]
+    for entry in entries:
+        assert entry["dataset"]["id"] == "reet/mtr" and "not a data set of the Hub" in entry["notes"]
+        assert entry["source"] == {"url": "https://huggingface.co/reet/reet-base#results", "name": "Model card"}
+
+
+def test_what_the_extraction_head_read_is_among_the_risks_and_the_cautions_do_not_contradict_the_text():
+    _, _, sections = read_person(PERSON)
+    for words in ("tweets", "novels", "news", "defence"):
+        assert words in sections["Risks"]
+    assert "research only, such as" not in sections["Training data"]
+    rows = {row[0].strip("`"): row[-1] for row in rows_of(sections["Training data"]) if row[0].startswith("`")}
+    named = re.sub(r"^\|.*$", "", sections["Training data"], flags=re.MULTILINE).replace("QMSum", "`qmsum-train`")
+    for_research = {name for name, caution in rows.items() if "research" in caution}
+    assert for_research == {"qmsum-train", "policyqa-train", "friendsqa-train", "re3d-train"}
+    assert all(f"`{name}`" in named for name in for_research)
 
 
 def test_without_results_the_command_says_how_to_make_them(project, monkeypatch, capsys):

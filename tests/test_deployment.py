@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
+import sys
 from argparse import Namespace
 
 import pytest
@@ -60,6 +63,40 @@ def test_the_compose_file_gives_options_that_the_server_takes(tmp_path):
     assert service["secrets"] == list(COMPOSE["secrets"]) and service["read_only"] is True
     assert [volume.split(":")[1] for volume in service["volumes"]] == statements("VOLUME")
     assert service["cap_drop"] == ["ALL"]
+
+
+AS_AN_ENDPOINT = """
+import json, sys
+from pathlib import Path
+
+folder, request = sys.argv[1:]
+sys.path.insert(0, folder)
+import handler
+
+answer = handler.EndpointHandler(folder)(json.loads(request))
+import onnx, openvino, requests, tiktoken, urllib3
+
+found = {name: Path(module.__file__) for name, module in sys.modules.items() if getattr(module, "__file__", None)}
+print(json.dumps([answer["text"], sorted(n for n, path in found.items() if path.is_relative_to(folder))]))
+"""  # how huggingface-inference-toolkit starts a handler: the repository is where modules are looked for first
+
+
+def test_no_file_of_a_repository_hides_a_library_from_its_endpoint(bundled, tmp_path):
+    for name in ("onnx", "openvino", "tiktoken"):
+        pytest.importorskip(name)
+    folder = build_bundle(bundled, tmp_path / "repository")
+    request = {"inputs": {"messages": MESSAGES, "query": "When does the visa expire?"}, "parameters": {"budget": 12}}
+    done = subprocess.run(
+        [sys.executable, "-c", AS_AN_ENDPOINT, str(folder), json.dumps(request)],
+        cwd=tmp_path,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    text, own = json.loads(done.stdout.splitlines()[-1])
+    assert "12 June 2027" in text and own == ["handler"]
 
 
 def test_an_endpoint_loads_the_handler_from_the_repository(bundled, tmp_path):

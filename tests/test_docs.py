@@ -17,10 +17,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 from conftest import ROOT
 from upstream import Body, Reply, Upstream, completion
 
 import reet_hf
+from eval import run
 from pages import hooks, numbers
 from pages import outputs as outputs_of_pages
 from pages.places import filled, without_files
@@ -95,14 +97,20 @@ def shell_lines(content: str) -> list[str]:
     return [line.split("  #")[0].split(" # ")[0].strip() for line in lines if line.strip() and line[0] != "#"]
 
 
-def run_shell(content: str, folder: Path) -> None:
-    """Run what can be run of a block of shell; `reet` in this process, which is fast."""
+def measure(arguments: list[str]) -> None:
+    """What `python eval/run.py` does, with the threads left as they are: what later pages print depends on them."""
+    threads = torch.get_num_threads()
+    with contextlib.redirect_stdout(io.StringIO()):
+        run.main([*arguments, "--threads", str(threads)])
+
+
+def run_shell(content: str) -> None:
+    """Run what can be run of a block of shell, in this process, which is fast."""
     for line in filter(RUN.match, shell_lines(content)):
         read, _, command = line.rpartition("| ")
         words = shlex.split(command)
         if words[0] == "python":
-            done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
+            measure(words[2:])
             continue
         told = io.StringIO()
         quiet = contextlib.redirect_stderr(io.StringIO())
@@ -116,13 +124,13 @@ def run_shell(content: str, folder: Path) -> None:
         assert told.getvalue() or "--output" in words, line
 
 
-def outputs(text: str, folder: Path) -> list[str]:
-    """What each Python block of a page prints, run in order in one namespace in `folder`, commands between them."""
+def outputs(text: str) -> list[str]:
+    """What each Python block of a page prints, run in order in one namespace, commands between them."""
     names: dict[str, Any] = {"__name__": "__docs__"}
     found = []
     for language, title, content in blocks(text):
         if language == "bash":
-            run_shell(content, folder)
+            run_shell(content)
         if language != "python":
             continue
         told = io.StringIO()
@@ -178,7 +186,7 @@ def surroundings(folder: Path) -> Iterator[None]:
 def test_code_runs_and_prints_what_stands_there(name, tmp_path):
     text = (DOCS / name).read_text(encoding="utf-8")
     with surroundings(tmp_path):
-        printed = outputs(text, tmp_path)
+        printed = outputs(text)
     assert with_outputs(text, printed) == text, "run `python tests/test_docs.py` and read what has changed"
 
 
@@ -291,7 +299,7 @@ def main() -> None:
     for name in sys.argv[1:] or NAMES:
         text = (DOCS / name).read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory() as folder, surroundings(Path(folder)):
-            fresh = with_outputs(text, outputs(text, Path(folder)))
+            fresh = with_outputs(text, outputs(text))
         if fresh != text:
             (DOCS / name).write_text(fresh, encoding="utf-8")
             print(name)

@@ -12,14 +12,17 @@ import pytest
 import torch
 from conftest import SIZES
 from test_backbones import BACKBONES
-from transformers import pipeline
+from transformers import BertConfig, BertModel, pipeline
 
 from reet_hf import ReetConfig, ReetForCompression
 from reet_hf.encoders import BACKENDS, exports, make_encoder
 from reet_hf.encoders import export as export_encoder
+from reet_hf.encoders.fused import one_kernel, whole_products
 from reet_hf.encoders.grouping import BATCH, STEP, padded_length, read_grouped
+from reet_hf.encoders.packed import PackedEncoder
 from reet_hf.errors import ReetError
 from reet_hf.modeling.modeling_reet import ReetModel
+from reet_hf.modeling.processor import rounded
 
 NEEDS = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "openvino": ("openvino",)}
 LENGTHS = (5, 40, 40, 256, 17, 250, 241, 100, 3)
@@ -42,6 +45,9 @@ def exported_backends() -> list:
     return found
 
 
+natively = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="oneDNN has no bfloat16 on this processor"
+)
 each_backend = pytest.mark.parametrize("backend", exported_backends())
 
 
@@ -89,6 +95,59 @@ def test_the_precision_of_its_own_choice_stays_near(backend, model, kept, window
     assert near(encoder.read(windows), wanted) > 0.999
 
 
+@natively
+def test_fewer_operations_stay_as_near_as_all_of_them(model, windows, wanted):
+    fused, by_modules = PackedEncoder(model, "bfloat16"), PackedEncoder(model, "bfloat16")
+    by_modules.fused = None
+    assert fused.fused is not None
+    found, plain = fused.read(windows), by_modules.read(windows)
+    assert [states.shape for states in found] == [states.shape for states in wanted]
+    assert near(found, wanted) > min(0.9995, near(plain, wanted))
+    for window, states in zip(windows, found, strict=True):
+        assert near(fused.read([window]), [states]) > 0.9995
+
+
+@pytest.mark.parametrize("within", [whole_products, one_kernel])
+def test_attention_is_that_of_the_whole_matrix(within):
+    query, key, value = torch.randn(3, 2, 9, 4, generator=torch.Generator().manual_seed(0))
+    expected = (query @ key.transpose(1, 2)).softmax(-1) @ value
+    torch.testing.assert_close(within(query, key, value), expected)
+
+
+@natively
+def test_what_is_written_out_agrees_for_projections_and_is_for_bert_alone():
+    torch.manual_seed(0)
+    rows = [torch.randint(3, 60, (length,)).tolist() for length in (5, 33, 17, 60)]
+    bert = BertConfig(vocab_size=60, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    for backbone in (bert, *(make(60) for make in BACKBONES.values())):
+        config = ReetConfig(encoder_config=backbone, **{**SIZES, "window_tokens": 64, "projection_dim": 12})
+        model = ReetForCompression(config).eval().reet
+        encoder = PackedEncoder(model, "bfloat16")
+        assert (encoder.fused is not None) == (type(model.encoder) is BertModel)
+        with torch.inference_mode():
+            usual = [model(torch.tensor([row])).token_states[0] for row in rows]
+        assert near(encoder.read(rows), usual) > 0.99, backbone.model_type
+    bert.hidden_act = "relu"
+    other = ReetForCompression(ReetConfig(encoder_config=bert, **SIZES)).eval().reet
+    assert PackedEncoder(other, "bfloat16").fused is None
+
+
+def test_where_an_operation_is_missing_modules_read(model, windows, wanted, monkeypatch):
+    def missing(*arguments):
+        raise NotImplementedError("not on this processor")
+
+    monkeypatch.setattr("reet_hf.encoders.fused.FusedBert.read", missing)
+    encoder = PackedEncoder(model, "bfloat16")
+    assert encoder.fused is None and near(encoder.read(windows[:3]), wanted[:3]) > 0.999
+
+
+def test_rows_come_in_few_numbers_and_hardly_more_than_asked():
+    asked = range(1, 5000)
+    found = [rounded(rows) for rows in asked]
+    assert all(rows <= more < rows + max(16, rows / 7) for rows, more in zip(asked, found, strict=True))
+    assert len(set(found)) < 60 and found == sorted(found)
+
+
 @each_backend
 def test_states_do_not_depend_on_what_is_read_beside_a_window(backend, model, kept, windows):
     encoder = make_encoder(backend, model, exports=kept)
@@ -97,6 +156,32 @@ def test_states_do_not_depend_on_what_is_read_beside_a_window(backend, model, ke
         torch.testing.assert_close(one, encoder.read([window])[0], atol=1e-5, rtol=0)
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
     assert encoder.read([]) == []
+
+
+@pytest.mark.parametrize("encoder", exported_backends()[:1])
+def test_weights_in_eight_bits_are_smaller_and_stay_near(encoder, model, kept, windows, wanted, bundled, tmp_path):
+    small = make_encoder(encoder, model, "int8", exports=kept)
+    assert small.identity == "onnx int8" and near(small.read(windows), wanted) > 0.999
+    make_encoder(encoder, model, "float32", exports=kept)
+    sizes = {path.name: path.stat().st_size for path in kept.glob("onnx-*/*.onnx")}
+    assert sizes["model_int8.onnx"] < 0.7 * sizes["model.onnx"]
+    compress = pipeline(
+        "reet-compression", model=str(bundled), device="cpu", backend="onnx", precision="int8", exports=kept
+    )
+    out = compress({"messages": MESSAGES, "query": QUESTION}, budget=0.4, keep_recent=0)
+    assert "June 2027" in out["text"]
+
+
+@pytest.mark.parametrize("encoder", exported_backends()[:1])
+def test_a_checkpoint_brings_its_export_in_eight_bits(encoder, tiny_model, tiny_folder, tmp_path, monkeypatch):
+    (written,) = export_encoder(tiny_folder, encoder, tmp_path, "int8")
+    assert written == tmp_path / "onnx" / "model_int8.onnx" and [path.name for path in written.parent.iterdir()] == [
+        written.name
+    ]
+    monkeypatch.setattr(exports, "write", None)
+    assert make_encoder(encoder, tiny_model.reet, "int8", tmp_path, tmp_path / "kept").identity == "onnx int8"
+    with pytest.raises(ReetError, match="`precision` of an export must be float32 or int8, got 'bfloat16'"):
+        export_encoder(tiny_folder, "openvino", tmp_path, "bfloat16")
 
 
 @each_backend
@@ -196,7 +281,10 @@ def test_a_missing_library_is_named_with_its_extra(backend, tiny_model, tmp_path
     [
         ({"backend": "tensorrt"}, "`backend` must be one of torch, onnx, openvino, got 'tensorrt'"),
         ({"backend": "onnx", "precision": "bfloat16"}, "'bfloat16'; bfloat16 needs backend='torch' or 'openvino'"),
-        ({"backend": "openvino", "precision": "int8"}, "`precision` must be auto or float32, bfloat16 .* got 'int8'"),
+        (
+            {"backend": "openvino", "precision": "int8"},
+            "`precision` must be auto or float32, bfloat16 .* got 'int8'; int8 needs backend='onnx'",
+        ),
         ({"precision": "half"}, "`precision` must be auto or float32, bfloat16, float16 for backend 'torch'"),
     ],
 )

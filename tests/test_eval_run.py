@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from conftest import ROOT, in_two_processes
 
 from eval import offers, records, run, work
 from eval.readers.base import Answer, Reader
@@ -140,14 +138,10 @@ def test_a_stopped_run_goes_on_where_it_was_left(data, tmp_path, monkeypatch):
 
 def test_several_processes_find_what_one_finds(data, tmp_path, free_port):
     one = measured(data, tmp_path / "one", "--system", "bm25", "--budget", "33,10")
-    command = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", free_port]
     shared = ["--task", "mtr", "--data", str(data), "--system", "bm25", "--budget", "33,10"]
-    done = subprocess.run(
-        [sys.executable, *command, str(ROOT / "eval" / "run.py"), *shared, "--output", str(tmp_path / "two")],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": free_port},
-    )
+    script = [str(ROOT / "eval" / "run.py"), *shared, "--output", str(tmp_path / "two")]
+    command, environment = in_two_processes(free_port, *script)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     two = records.read_all(tmp_path / "two")
     assert [r.name for r in two] == [r.name for r in one]

@@ -2,9 +2,8 @@
 
 import copy
 import json
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +17,6 @@ from reet_hf.training.dataset import read_files
 from reet_hf.training.extraction import FACT_KINDS, windows_of
 from train.data import carb, command, crossner, dialogre, extraction_schema, redocred, schema, tokens, wnut17
 from train.data.extraction_schema import EXTRACTION
-
-ROOT = Path(__file__).parents[1]
 
 
 def entities_of(row):
@@ -238,14 +235,18 @@ def test_command_line_writes_what_training_reads(name, tmp_path, capsys, tokeniz
     assert sum(len(window.facts) for window in windows) == len(row["facts"])
 
 
-def test_module_runs_from_the_shell(tmp_path):
+def test_module_runs_as_a_command(tmp_path, monkeypatch, capsys):
+    """In this process; tests/test_train_data.py starts another for one of its like."""
     path = tmp_path / "out.parquet"
     source = str(wnut_source(tmp_path / "source"))
-    words = [sys.executable, "-m", "train.data.wnut17", "--split", "validation", "--source", source, "--output"]
-    done = subprocess.run([*words, str(path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    words = ["wnut17.py", "--split", "validation", "--source", source, "--output", str(path)]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.delitem(sys.modules, "train.data.wnut17")  # runpy warns of a module that is imported already
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("train.data.wnut17", run_name="__main__")
+    assert not ended.value.code
     assert pq.read_table(path).column("text").to_pylist() == ["Lil"]
-    assert "1 rows, 1 entities, 0 facts" in done.stderr
+    assert "1 rows, 1 entities, 0 facts" in capsys.readouterr().err
 
 
 # --- Re-DocRED

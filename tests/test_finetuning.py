@@ -22,7 +22,7 @@ import torch
 import yaml
 from conftest import CITIES, ROOT, city_rows
 from huggingface_hub import ModelCard
-from transformers import AutoTokenizer, TrainingArguments, pipeline
+from transformers import AutoTokenizer, Trainer, TrainerControl, TrainerState, TrainingArguments, pipeline
 
 import reet_hf
 from eval import finetuning
@@ -31,11 +31,15 @@ from reet_hf.cli import main as command_line
 from reet_hf.encoders.packed import PackedEncoder
 from reet_hf.hub.checks import check_card, check_model_card
 from reet_hf.hub.command import run_publish
-from reet_hf.hub.tuned_cards import TEMPLATE, address_card
+from reet_hf.hub.tuned_cards import TEMPLATE, address_card, build_tuned_card, write_card
 from reet_hf.modeling import checkpoints
+from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training import saving
+from reet_hf.training.adapters import add_adapter
 from reet_hf.training.arguments import FineTuningArguments, read_recipe
-from reet_hf.training.dataset import read_files, split_conversations
+from reet_hf.training.cards import CardCallback
+from reet_hf.training.cards import record_of as record_of_run
+from reet_hf.training.dataset import ScoringDataset, read_files, split_conversations
 from reet_hf.training.tracking import check_trackers
 from train.data.own import own_row
 from train.train_scorer import main
@@ -327,11 +331,16 @@ def test_one_command_tunes_and_measures_before_and_after(tuned):
     assert next(ReetForCompression.from_pretrained(tuned).parameters()).dtype == torch.float16
 
 
-def test_a_run_leaves_no_path_of_its_machine(tuned, adapter, place):
-    for folder in (tuned, adapter):
+def test_a_run_leaves_no_path_of_its_machine_and_no_token(tuned, adapter, place):
+    token = f"hf_{'Ab1' * 11}"
+    options = {"hub_token": token, "run_name": str(place / "runs"), "logging_steps": 1, "max_steps": 1}
+    careless = tune(place, "fine-tune", "careless", **options)
+    assert "--logging_steps 1" in record_of(careless)["command"] and "logging_steps" in record_of(careless)["options"]
+    for folder in (tuned, adapter, careless):
+        assert "hub_token" not in record_of(folder)["command"]
         for name in ("README.md", "training.json", "config.json", "adapter_config.json"):
             text = (folder / name).read_text(encoding="utf-8") if (folder / name).is_file() else ""
-            assert str(place) not in text and "/tmp" not in text
+            assert str(place) not in text and "/tmp" not in text and token not in text
 
 
 @pytest.mark.parametrize("kind", ["tuned", "adapter"])
@@ -356,6 +365,79 @@ def test_the_card_says_what_training_recorded(kind, request, place):
         done = {}
         exec(compile(example, "README.md", "exec"), done)
     assert 0 < done["result"]["tokens"]["compressed"] <= done["result"]["tokens"]["budget"]
+
+
+def test_a_model_without_an_id_is_no_base_and_nothing_else_is_named_in_its_place(place):
+    folder = tune(place, "fine-tune", "nameless", initial_id="", max_steps=1)
+    record = {**record_of(folder), "encoder": "sentence-transformers/all-MiniLM-L6-v2"}  # as that of most has a name
+    (folder / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    card = build_tuned_card(folder)
+    assert record["base"] == "" and card.data.base_model is None
+    assert "| the model it was tuned from, before tuning | this model |" in card.text
+    assert "MiniLM" not in card.content and "None" not in card.content.partition("## Training data")[0]
+
+
+def test_a_card_says_that_the_best_pass_was_chosen_on_the_same_conversations(tuned, place):
+    last = tune(place, "fine-tune", "last", load_best_model_at_end=False, early_stopping_patience=0, max_steps=1)
+    cards = [(folder / "README.md").read_text(encoding="utf-8") for folder in (tuned, last)]
+    assert all("Measured on conversations that were not trained on" in card for card in cards)
+    assert ["the same on which the best pass was chosen" in card for card in cards] == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["whole", "adapter"])
+def test_the_callback_writes_the_card_in_a_plain_trainer(place, tokenizer, tmp_path, kind):
+    model = ReetForCompression.from_pretrained(place / BASE, dtype=torch.float32)
+    examples = ScoringDataset({"cities": city_rows(4)}, tokenizer, {"cities": 1.0}, max_tokens=512)
+    training = TrainingArguments(
+        output_dir=str(tmp_path / "mine"),
+        use_cpu=True,
+        remove_unused_columns=False,
+        per_device_train_batch_size=2,
+        prediction_loss_only=True,
+        label_names=["relevance_labels"],
+        eval_strategy="epoch",
+        eval_on_start=True,
+        num_train_epochs=2,
+        learning_rate=1e-3,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = Trainer(
+        model=add_adapter(model, {"r": 4, "lora_alpha": 8}) if kind == "adapter" else model,
+        args=training,
+        train_dataset=examples,
+        eval_dataset=examples,
+        data_collator=ScoringCollator.of(tokenizer, model.config),
+        callbacks=[CardCallback()],
+    )
+    trainer.train()
+    trainer.save_model()
+    if kind == "adapter":  # peft has changed the card
+        write_card(tmp_path / "mine")
+    card, record = ModelCard.load(tmp_path / "mine" / "README.md"), record_of(tmp_path / "mine")
+    losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    assert len(losses) == 3 and (record["before"]["loss"], record["metrics"]["eval_loss"]) == (losses[0], losses[-1])
+    assert f"| `loss` | {losses[0]:.4f} | {losses[-1]:.4f} |" in card.text and "4 examples of a data set" in card.text
+    assert check_card(card, [record], TEMPLATE.read_text(encoding="utf-8"))
+    assert card.data.base_model is None and str(tmp_path) not in card.text and "# mine\n" in card.text
+    assert (card.data.library_name == "peft") == (kind == "adapter") == ("r: 4" in card.text)
+    assert "the run's own evaluation set." in card.text and "not measured" in card.text.partition("## Limits")[2]
+
+
+def test_scores_of_weights_that_were_trained_on_are_not_told(tokenizer, tmp_path, tiny_model):
+    state = TrainerState(log_history=[{"step": 2, "eval_loss": 0.5}, {"step": 3, "loss": 0.4}], global_step=3)
+    for best, expected in ((False, {}), (True, {"eval_loss": 0.5})):
+        state.best_global_step = 2
+        training = TrainingArguments(str(tmp_path), use_cpu=True)
+        training.load_best_model_at_end = best
+        assert record_of_run(training, state, tiny_model)["metrics"] == expected
+
+
+def test_the_callback_refuses_a_model_that_does_not_compress(tiny_model, tmp_path):
+    training = TrainingArguments(str(tmp_path), use_cpu=True)
+    with pytest.raises(ReetError, match="CardCallback needs a model that compresses.*got ReetModel"):
+        CardCallback().on_train_begin(training, TrainerState(), TrainerControl(), model=tiny_model.reet)
 
 
 def test_a_card_with_another_number_is_refused(tuned, tmp_path):
@@ -614,6 +696,7 @@ def test_a_published_card_loads_the_model_by_its_id(bundled_adapter, tmp_path):
     run_publish(SimpleNamespace(folder=bundled_adapter, output=tmp_path / "kept", **told), os.environ)
     card = (tmp_path / "kept" / "README.md").read_text(encoding="utf-8")
     assert 'model="you/chats"' in card and 'model="bundled"' not in card
+    assert "# chats\n" in card and "- name: chats\n" in card
     own = bundled_adapter / "README.md"
     assert 'model="bundled"' in own.read_text(encoding="utf-8")
     changed = tmp_path / "changed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import ROOT, SIZES, city_rows
+from conftest import ROOT, SIZES, city_rows, in_two_processes
 from test_extraction import city_texts
 
 from reet_hf import ReetForCompression, ReetForEntityExtraction
@@ -115,6 +114,10 @@ def test_both_heads_learn_from_where_they_were_and_the_record_tells_of_both(trai
     }
     assert moved == {"reet", "extractor"}
     record = json.loads((folder / "training.json").read_text())
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "was trained with it, on the marked texts above" in card and "was not trained further" not in card
+    assert all(f"| `{name}` |" in card and digest in card for name, digest in record["data_fingerprint"].items())
+    assert f"{record['metrics']['eval_kept_at_20']:.4f}" in card
     assert set(record["data_fingerprint"]) == {"cities-train", "redocred-train", "btc-train"}
     assert record["initial"]["steps"] == record["extractor"]["steps"] == 6
     assert {"eval_kept_at_20", "eval_redocred-train-held_entity_f1"} <= set(record["metrics"])
@@ -152,15 +155,9 @@ def test_a_head_that_is_not_there_or_another_one_learns_no_further(trained, data
 def test_two_processes_train_both_heads(trained, data, tmp_path, free_port):
     argv = joint(tmp_path, trained, data, max_steps=2, gradient_accumulation_steps=2)
     argv[0] = str(ROOT / argv[0])
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "2", "--cpu"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MASTER_PORT": free_port}
-    environment.pop("WORLD_SIZE", None)
+    command, environment = in_two_processes(free_port, *argv)
     done = subprocess.run(
-        [*launch, "--main_process_port", free_port, *argv],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
+        command, env={**environment, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "train_reet" / "training.json").read_text())["processes"] == 2

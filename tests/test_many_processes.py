@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import pytest
-from conftest import CITIES, ROOT
+from conftest import CITIES, ROOT, in_two_processes
 
 RECORDS = 192  # six parts
 
@@ -41,9 +42,9 @@ def asked(source, output) -> list[str]:
     return ["-m", "reet_hf.cli", "compress", "--input", str(source), "--output", str(output), "--budget", "0.5"]
 
 
-def started(command: list[str]) -> subprocess.Popen:
+def started(command: list[str], environment: Mapping[str, str] = os.environ) -> subprocess.Popen:
     # with as many threads for all, as rounding depends on them
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**environment, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment)
 
 
@@ -70,7 +71,7 @@ def test_two_processes_one_of_which_is_killed_write_what_one_would(source, expec
     for body in done.values():
         assert set(body.splitlines()[1:]) <= set(expected.splitlines())
 
-    run = launched(source, output, free_port)
+    run = started(*in_two_processes(free_port, *asked(source, output)))
     _, told = run.communicate(timeout=200)
     assert run.returncode == 0, told
     assert output.read_bytes() == expected and not folder.exists()

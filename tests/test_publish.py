@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,11 +18,22 @@ from huggingface_hub import HfApi, ModelCard, constants
 from transformers import AutoTokenizer, pipeline
 
 from reet_hf import ReetError, ReetForCompression
+from reet_hf.encoders.backends import export
 from reet_hf.hub import trial
 from reet_hf.hub.adapter import build_adapter
 from reet_hf.hub.bundle import REMOTE_CODE, build_bundle
-from reet_hf.hub.checks import check_card, check_model, check_model_card, founded, numbers_in, try_model
+from reet_hf.hub.checks import (
+    check_card,
+    check_exports,
+    check_model,
+    check_model_card,
+    check_source,
+    founded,
+    numbers_in,
+    try_model,
+)
 from reet_hf.hub.command import HOMES, find_source, kind_of, run_publish
+from reet_hf.hub.merging import merge
 from reet_hf.hub.publish import publish
 from reet_hf.hub.space import build_space, check_space
 from reet_hf.training.adapters import add_adapter, save_adapter
@@ -31,6 +43,7 @@ TOKENS = {
     "hf_ann": Account("ann", ("acme",)),
     "hf_reader": Account("rita", ("acme",), role="read"),
     "hf_bo": Account("bo"),
+    "hf_fay": Account("fay", ("acme",), role="fineGrained"),
 }
 TAG = f"v{__version__}"
 
@@ -143,6 +156,26 @@ def test_a_branch_is_made_and_main_stays(hub, bundle, tmp_path):
     assert "handler.py" not in files_at(hub, "main")
 
 
+def test_an_older_version_again_leaves_the_branch_at_the_newer(hub, bundle, tmp_path):
+    first = send(hub, bundle)
+    newer = copied(bundle, tmp_path / "newer", **{"handler.py": "pass\n"})
+    second, again = send(hub, newer, tag="v9.9.9"), send(hub, bundle)
+    found = hub.repositories["model", "acme/tiny"]
+    assert again == replace(first, uploaded=0) and again.commit == found.tags[TAG]
+    assert found.branches["main"] == second.commit and found.messages[-1] == "Publish v9.9.9"
+
+
+def test_what_somebody_else_commits_meanwhile_stays(hub, bundle, tmp_path):
+    send(hub, bundle)
+    found = hub.repositories["model", "acme/tiny"]
+    theirs = {**found.commits[found.branches["main"]], "note.md": (b"theirs", False)}
+    hub.before["/api/models/acme/tiny/preupload"] = lambda: found.commit("main", theirs, "a note")
+    newer = copied(bundle, tmp_path / "newer", **{"handler.py": "pass\n"})
+    with pytest.raises(ReetError, match="must not change while it is published to, but somebody else has committed"):
+        send(hub, newer, tag="v9.9.9")
+    assert files_at(hub, "main")["note.md"] == b"theirs" and found.tags.keys() == {TAG}
+
+
 def test_a_new_repository_may_be_private(hub, bundle):
     send(hub, bundle, private=True)
     assert hub.repositories["model", "acme/tiny"].private
@@ -154,6 +187,7 @@ def test_a_new_repository_may_be_private(hub, bundle):
         ("hf_nobody", "acme/tiny", "must know your token, but refused it; log in with `hf auth login`"),
         ("hf_reader", "acme/tiny", "token that may write, but 'a token' of rita may only read; log in"),
         ("hf_bo", "acme/tiny", "namespace of yours, got 'acme/tiny', but you are bo .* publish as bo/tiny"),
+        ("hf_fay", "globex/tiny", "must be allowed to write to globex/tiny, but the Hub refuses it"),
         ("hf_ann", "tiny", "must be `namespace/name`, got 'tiny'"),
         ("hf_ann", "acme/ti ny", "must be an id of the Hub, got 'acme/ti ny'"),
     ],
@@ -177,11 +211,56 @@ def test_rights_that_only_the_hub_knows_are_explained(hub, bundle):
         send(hub, bundle)
 
 
-def test_a_name_taken_by_something_else_is_left_alone(hub, bundle):
-    other = hub.add("acme/tiny", {"weights.gguf": b"x", "README.md": b"theirs"})
-    with pytest.raises(ReetError, match="acme/tiny is taken: it holds weights.gguf; choose another name"):
-        send(hub, bundle)
-    assert len(other.commits) == 1
+def test_what_a_fine_grained_token_may_do_is_for_the_hub_to_say(hub, bundle):
+    assert "orgs" not in client(hub, "hf_fay").whoami()
+    assert send(hub, bundle, token="hf_fay").commit == hub.repositories["model", "acme/tiny"].tags[TAG]
+
+
+def test_what_must_be_paid_is_not_to_be_tried_again(hub, metric):
+    hub.unpaid.add("acme")
+    with pytest.raises(
+        ReetError, match=r"must be paid for .* acme/page \(Subscribe to a plan .*\); see https://.*pricing"
+    ):
+        send(hub, metric, "acme/page", repo_type="space", space_sdk="gradio")
+
+
+BERT = b'{"model_type": "bert"}'
+OTHERS = {
+    "weights": ("model", {"weights.gguf": b"x", "README.md": b"theirs"}, "weights.gguf"),
+    "bert": ("model", {"config.json": BERT, "model.safetensors": b"x", "vocab.txt": b"x"}, "config.json, model.safet"),
+    "no json": ("model", {"config.json": b"{"}, "config.json"),
+    "adapter": ("model", {"adapter_config.json": b"{}", "adapter_model.safetensors": b"x"}, "adapter_config.json"),
+    "adapter of bert": (
+        "model",
+        {"adapter_config.json": b"{}", "config.json": BERT},
+        "adapter_config.json, config.json",
+    ),
+    "space": ("space", {"app.py": b"pass", "README.md": b"---\nsdk: gradio\n---\n"}, "app.py"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_name_taken_by_something_else_is_left_alone(hub, bundle, kind):
+    repo_type, files, told = OTHERS[kind]
+    other = hub.add("acme/tiny", files, repo_type)
+    with pytest.raises(ReetError, match=f"acme/tiny is taken: it holds {told}.*; choose another name, or delete"):
+        send(hub, bundle, repo_type=repo_type)
+    assert files_at(hub, "main", kind=repo_type) == files and len(other.commits) == 1
+
+
+def test_what_a_branch_holds_is_left_alone_too(hub, bundle):
+    send(hub, bundle)
+    found = hub.repositories["model", "acme/tiny"]
+    found.commit("gguf", {"weights.gguf": (b"x", False)}, "for another program")
+    with pytest.raises(ReetError, match="is taken: it holds weights.gguf"):
+        send(hub, bundle, branch="gguf", tag="v9.9.9")
+    assert files_at(hub, "gguf") == {"weights.gguf": b"x"}
+
+
+def test_a_model_that_was_uploaded_otherwise_is_replaced(hub, bundle):
+    hub.add("acme/tiny", {"config.json": b'{"model_type": "reet"}', "optimizer.pt": b"x"})
+    send(hub, bundle)
+    assert files_at(hub, "main") == files_in(bundle)
 
 
 def test_a_card_that_the_hub_refuses_is_shown_its_error(hub, bundle, tmp_path):
@@ -258,6 +337,14 @@ def arguments(**changed) -> SimpleNamespace:
             lambda folder: (folder.mkdir(), (folder / "config.json").write_text('{"model_type": "bert"}')),
             "FOLDER must hold a saved REET model",
         ),
+        (
+            lambda folder: (folder.mkdir(), (folder / "config.json").write_text("{")),
+            "config.json must hold JSON, but does not",
+        ),
+        (
+            lambda folder: (folder.mkdir(), (folder / "config.json").write_text("[1]")),
+            "config.json must hold a JSON object, got '\\[1\\]'",
+        ),
     ],
 )
 def test_a_folder_that_is_no_repository_is_refused(tmp_path, make, message):
@@ -276,8 +363,60 @@ def test_every_repository_of_the_project_has_its_folder():
         find_source("acme/none")
 
 
+def test_who_may_not_publish_is_told_before_the_checks(bundle, monkeypatch, tmp_path):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    mine = copied(bundle, tmp_path / "mine")
+    (mine / "README.md").unlink()
+    with pytest.raises(ReetError, match="must have a card"):
+        run_publish(arguments(folder=mine), os.environ)
+    with pytest.raises(ReetError, match="needs a token of the Hub, but there is none"):
+        run_publish(arguments(folder=mine, dry_run=False), os.environ)
+
+
+@pytest.mark.parametrize("kind", ["bundle", "adapter", "metric"])
+def test_what_lies_in_the_output_folder_is_not_uploaded(kind, request, tmp_path):
+    output = tmp_path / "output"
+    output.mkdir()
+    (output / ".env").write_text("SECRET=1\n")
+    with pytest.raises(ReetError, match="--output must be a new or empty folder, but .*output holds something"):
+        run_publish(arguments(folder=request.getfixturevalue(kind), output=output), os.environ)
+    assert [path.name for path in output.iterdir()] == [".env"]
+
+
+def test_a_model_that_came_with_the_package_is_published_from_a_checkout(bundle, tmp_path):
+    installed = tmp_path / "site-packages" / "reet_hf"
+    folder = copied(bundle, installed / "weights" / "reet-tiny")
+    found = find_source("you/reet-tiny", installed)
+    assert found == folder
+    with pytest.raises(ReetError, match="must be a model of your own, but .*reet-tiny came with the package"):
+        check_source(found, installed)
+
+
+def test_a_model_of_ones_own_may_be_called_as_one_of_the_project(bundle, tmp_path):
+    mine = copied(bundle, tmp_path / "reet-base")
+    check_source(mine)
+    assert check_model_card(mine, mine) == ["all 0 numbers of the card were measured"]
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_exports_travel_with_the_weights_that_they_are_of(tiny_folder, tmp_path, backend):
+    pytest.importorskip(backend)
+    source = copied(tiny_folder, tmp_path / "source")
+    written = {path.relative_to(source).as_posix() for path in export(source, backend)}
+    folder = build_bundle(source, tmp_path / "bundle")
+    assert written <= files_in(folder).keys()
+    (line,) = check_exports(folder, source)
+    assert line.startswith(f"its exports are of its weights: {backend}/")
+    other = ReetForCompression.from_pretrained(folder)
+    next(other.reet.parameters()).data += 1
+    other.save_pretrained(folder)
+    with pytest.raises(ReetError, match=f"must be an export of the weights.* reet export {source} --backend {backend}"):
+        check_exports(folder, source)
+
+
 def test_a_bundle_whose_code_fails_is_refused(bundle, tmp_path):
-    broken = copied(bundle, tmp_path / "broken", **{"compression.py": "raise RuntimeError('broken code')\n"})
+    broken = copied(bundle, tmp_path / "broken", **{"compression_pipeline.py": "raise RuntimeError('broken code')\n"})
     with pytest.raises(ReetError, match="must load without the package.*\n(.*\n)*.*broken code"):
         try_model(broken, packaged=False, environment=os.environ)
 
@@ -295,8 +434,8 @@ ReetCompressionPipeline.__call__ = _other
 
 
 def test_a_bundle_whose_code_gives_something_else_is_refused(bundle, tmp_path):
-    code = (bundle / "compression.py").read_text(encoding="utf-8")
-    other = copied(bundle, tmp_path / "other", **{"compression.py": code + OTHER_BUDGET})
+    code = (bundle / "compression_pipeline.py").read_text(encoding="utf-8")
+    other = copied(bundle, tmp_path / "other", **{"compression_pipeline.py": code + OTHER_BUDGET})
     with pytest.raises(ReetError, match="same result with the package and without"):
         check_model(other, os.environ)
 
@@ -325,6 +464,31 @@ def test_a_number_that_was_not_measured_is_named():
     assert founded("0.913", known) and not founded("0.9129", known) and not founded("91.3", known)
 
 
+def test_a_score_must_be_of_its_own_set_and_digits_of_a_digest_are_no_measurement():
+    sets = {"a-dev": {"systems": {"reet": 0.912}}, "b-dev": {"systems": {"reet": 0.345}}}
+    scores = {"sets": sets, "mean": {"answer_survival": {"reet": 0.629}}}
+    records = [scores, {"loss": 0.777, "data_fingerprint": {"x": "1234567890123456"}}]
+    front = "---\nlicense: mit\n---\n\n## Results\n\n"
+    table = "| a-dev | 0.912 |\n| b-dev | 0.345 |\n| mean of answer survival | 0.629 |\n\nNever 0.345.\n"
+    assert check_card(ModelCard(front + table + "\n## Training\n\n0.777\n"), records, scores=scores)
+    for old, new in (("| 0.912", "| 0.345"), ("| 0.345", "| 0.629"), ("| 0.629", "| 0.912"), ("Never 0.345", "0.777")):
+        with pytest.raises(ReetError, match=f"no results file: {new.strip('| ')} in"):
+            check_card(ModelCard(front + table.replace(old, new)), records, scores=scores)
+    with pytest.raises(ReetError, match="no results file: 1234567890123456 in"):
+        check_card(ModelCard(front + "It has 1234567890123456 of them.\n"), records)
+
+
+@pytest.mark.parametrize("name", ["README.md", "training.json", ".eval_results/own.yaml"])
+def test_a_token_in_any_file_is_refused(bundle, tmp_path, name):
+    mine = copied(bundle, tmp_path / "mine", **{"README.md": "---\nlicense: mit\n---\n\n# Mine\n"})
+    assert check_model_card(mine, mine)
+    (mine / name).parent.mkdir(exist_ok=True)
+    with (mine / name).open("a", encoding="utf-8") as file:
+        file.write(f"--hub_token hf_{'Ab1' * 11}\n")
+    with pytest.raises(ReetError, match=rf"{name}, line \d+, must hold no token .*'hf_Ab1'; take it out"):
+        check_model_card(mine, mine)
+
+
 def test_the_scores_of_a_fine_tune_are_those_of_its_run(bundle, tmp_path):
     front = (
         "---\nmodel-index:\n- name: tiny\n  results:\n  - task:\n      type: token-classification\n    dataset:\n"
@@ -344,6 +508,7 @@ def test_the_scores_of_a_fine_tune_are_those_of_its_run(bundle, tmp_path):
 @pytest.fixture(scope="module")
 def adapter(bundled, tmp_path_factory) -> Path:
     """An adapter of the bundled weights as a training run leaves it, untrained."""
+    pytest.importorskip("peft")
     folder = tmp_path_factory.mktemp("adapter") / "ours"
     model = ReetForCompression.from_pretrained(bundled)
     save_adapter(add_adapter(model, {}), folder, "reet/reet-base")
@@ -384,6 +549,46 @@ def test_the_base_of_a_published_adapter_is_on_the_hub(adapter, tmp_path):
         run_publish(arguments(folder=folder), os.environ)
 
 
+@pytest.fixture(scope="module")
+def own_adapter(tiny_folder, tmp_path_factory) -> Path:
+    """An adapter of a base that does not come with the package: acme/base."""
+    pytest.importorskip("peft")
+    folder = tmp_path_factory.mktemp("own_adapter") / "ours"
+    save_adapter(add_adapter(ReetForCompression.from_pretrained(tiny_folder), {}), folder, "acme/base")
+    AutoTokenizer.from_pretrained(tiny_folder).save_pretrained(folder)
+    (folder / "README.md").write_text("---\nlibrary_name: peft\n---\n\n# Ours\n", encoding="utf-8")
+    return folder
+
+
+def test_an_adapter_of_a_base_of_ones_own_is_published(hub, own_adapter, tiny_folder, tmp_path):
+    hub.add("acme/base", files_in(tiny_folder))
+    done = elsewhere(hub, tmp_path, "-m", "reet_hf.cli", "publish", str(own_adapter), "--repo-id", "acme/ours")
+    assert "loads with its base and compresses" in done.stderr
+    files = files_at(hub, TAG, "acme/ours")
+    assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "acme/base"
+    assert "model.safetensors" not in files
+
+
+def test_the_base_of_an_adapter_must_be_had_to_try_it(own_adapter, tmp_path, monkeypatch):
+    with pytest.raises(
+        ReetError, match="must be a model that can be fetched, .* 'acme/base' cannot .*; publish the base"
+    ):
+        run_publish(arguments(folder=own_adapter), os.environ)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acme" / "base").mkdir(parents=True)
+    (tmp_path / "acme" / "base" / "config.json").write_bytes(BERT)
+    with pytest.raises(ReetError, match="must be a REET model, but 'acme/base' is none"):
+        run_publish(arguments(folder=own_adapter), os.environ)
+
+
+@pytest.mark.parametrize("name", ["/nope", "nope", "./no/pe"])
+def test_what_is_to_be_merged_must_be_there(name, tmp_path):
+    with pytest.raises(
+        ReetError, match=f"ADAPTER must be a folder or an id of the Hub, got '{name}': there is no such"
+    ):
+        merge(name, tmp_path / "merged")
+
+
 @pytest.fixture
 def metric(tmp_path) -> Path:
     source = tmp_path / "source"
@@ -395,6 +600,8 @@ def metric(tmp_path) -> Path:
 
 
 def test_the_space_of_a_metric_works_and_is_published(hub, metric, capsys, tmp_path):
+    pytest.importorskip("gradio")
+    pytest.importorskip("evaluate")
     assert not [path for path in files_in(metric) if "pycache" in path or path == ".secret"]
     run_publish(arguments(folder=metric), os.environ)
     told, said = capsys.readouterr()
@@ -409,11 +616,15 @@ def test_the_space_of_a_metric_works_and_is_published(hub, metric, capsys, tmp_p
         "import evaluate, json, sys; fields = json.load(open(sys.argv[1])); "
         "print(evaluate.load('acme/answer_survival').compute(**fields))"
     )
+    (metric / "more.txt").write_text("more\n")
+    again = send(hub, metric, "acme/answer_survival", repo_type="space", space_sdk="gradio", tag="v9.9.9")
+    assert again.uploaded == 1 and again.commit != done.commit
     scores = elsewhere(hub, tmp_path, "-c", code, str(metric / "example.json")).stdout
     assert "answer_survival" in scores
 
 
 def test_the_page_of_the_demo_comes_up(tmp_path):
+    pytest.importorskip("gradio")
     _, page = check_space(build_space(ROOT / "spaces/reet-demo", tmp_path / "demo"), os.environ)
     assert "/compress" in page
 
@@ -446,10 +657,13 @@ def test_a_space_that_lists_what_is_not_there_is_refused(tmp_path):
             "at most 60 characters, got",
         ),
         ("README.md", "app_file: app.py", "app_file: page.py", "lacks page.py"),
+        ("README.md", "sdk: gradio", "sdk: docker", "`sdk` in .* must be gradio, got 'docker'"),
         ("app.py", "import json", "import nothing_like_it", "must come up.*\n(.*\n)*.*nothing_like_it"),
     ],
 )
 def test_a_space_that_would_not_run_is_refused(metric, file, old, new, message):
+    if file == "app.py":
+        pytest.importorskip("gradio")
     text = (metric / file).read_text(encoding="utf-8")
     assert old in text
     (metric / file).write_text(text.replace(old, new, 1), encoding="utf-8")

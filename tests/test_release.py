@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from packaging.metadata import Metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -24,6 +26,7 @@ from packaging.version import Version
 
 import reet_hf
 from reet_hf.cli import parser
+from reet_hf.hub.bundle import OPTIONAL, REQUIRED, copy_files
 from reet_hf.hub.command import find_source, kind_of
 from reet_hf.metrics import CITATION
 from release import dependencies, distributions, licenses, trial, version
@@ -104,6 +107,41 @@ def test_the_metadata_are_those_of_the_project(metadata):
     assert core == {canonicalize_name(each.name) for each in declared[dependencies.CORE]}
 
 
+def parts(markdown: str) -> list[Token]:
+    """All parts of a text in order, those within a line too."""
+    return [part for block in MarkdownIt().parse(markdown) for part in (block, *(block.children or []))]
+
+
+WORDS = ("text", "code_inline")
+
+
+def said(markdown: str) -> tuple[list[str], str]:
+    """The code of a text, and its words but for those of images."""
+    code = [part.content for part in parts(markdown) if part.type == "fence"]
+    return code, " ".join("".join(part.content for part in parts(markdown) if part.type in WORDS).split())
+
+
+def test_what_the_package_index_shows_has_no_link_into_the_checkout(metadata, tmp_path):
+    """It has neither the checkout nor a page for it: files of a published model are on the Hub, in this version."""
+    shown = metadata.description
+    addresses = [str(part.attrs[key]) for part in parts(shown) for key in ("href", "src") if key in part.attrs]
+    assert addresses and all(address.startswith("https://") for address in addresses)
+    found = [re.fullmatch(r"https://huggingface\.co/reet/([\w-]+)(?:/blob/([^/]+)/(.+))?", each) for each in addresses]
+    models = {(link[1], link[3] or "README.md"): link[2] for link in found if link}
+    linked = re.findall(r"\]\(reet/([\w-]+)/([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert models.keys() == set(linked) and len(models) > 2
+    for (name, file), tag in models.items():
+        assert (tag is None) == (file == "README.md") and tag in (None, f"v{reet_hf.__version__}")
+        copy_files(ROOT / "reet" / name, tmp_path / name, (*REQUIRED, *OPTIONAL))  # what is published
+        assert (tmp_path / name / file).is_file()
+
+
+def test_what_the_package_index_shows_is_the_readme(metadata):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert said(metadata.description) == said(readme)
+    assert "](docs/images/" in readme and "![" not in metadata.description
+
+
 def test_the_wheel_works_elsewhere_with_the_weights_inside(wheel, tmp_path):
     """The environment of the tests lends what the package depends on, and not its editable installation."""
     lent = [Path(folder) for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
@@ -129,7 +167,7 @@ def test_the_version_stands_in_one_place_and_others_agree():
     assert version.version() == reet_hf.__version__
     assert list(version.disagreements()) == []
     project = (ROOT / "pyproject.toml").read_text()
-    assert 'dynamic = ["version"]' in project and 'path = "reet_hf/version.py"' in project
+    assert 'dynamic = ["readme", "version"]' in project and 'path = "reet_hf/version.py"' in project
     history = version.releases()
     assert [number for number, _ in history] == sorted({n for n, _ in history}, key=Version, reverse=True)
     assert all(date != "unreleased" for _, date in history[1:])
@@ -198,6 +236,17 @@ def test_every_direct_dependency_is_listed_with_its_licence():
         ]
         assert "core" not in groups or not licenses.strong_copyleft(license)
     assert set(dependencies.declared()) == {each for groups in used.values() for each in groups}
+
+
+def test_the_page_of_licences_names_every_package_and_its_use():
+    """The licence itself is compared by whoever runs `make licenses`: a new release may word it otherwise."""
+
+    def named(page: str) -> list[list[str]]:
+        return [line.split("|")[1::2] for line in page.splitlines() if line.startswith("|")]
+
+    written = licenses.PAGE.read_text(encoding="utf-8")
+    assert named(written) == named(licenses.page()), "make licenses"
+    assert len(named(written)) > 40 and written.startswith(licenses.HEAD)
 
 
 def test_nothing_that_the_core_needs_is_under_a_strong_copyleft():
@@ -297,6 +346,22 @@ def test_the_audit_gets_versions_and_names_an_extra_that_is_none(capsys):
     assert "no extra sever" in capsys.readouterr().err
 
 
+def of_make(name: str) -> list[str]:
+    """The words of a variable of the Makefile."""
+    value = re.search(rf"^{name} := ((?:.*\\\n)*.*)$", MAKEFILE, flags=re.MULTILINE)
+    assert value, name
+    return value[1].replace("\\\n", " ").split()
+
+
+def test_the_audit_looks_at_all_that_users_install():
+    """Every extra is audited, or named as one that only whoever develops or measures REET installs."""
+    audited, left_out = set(of_make("AUDITED")), set(of_make("NOT_AUDITED"))
+    assert audited | left_out == dependencies.declared().keys() - {dependencies.CORE} and not audited & left_out
+    assert left_out == {"eval", "harness", "repoqa", "peers", "docs", dependencies.DEVELOPMENT}
+    shown = subprocess.run(["make", "-n", "-o", ".venv/.installed", "audit"], cwd=ROOT, capture_output=True, text=True)
+    assert f"release.dependencies {' '.join(of_make('AUDITED'))} >" in shown.stdout
+
+
 def commands(workflow: dict) -> Iterator[list[str]]:
     """The words of each command that a workflow runs."""
     for job in workflow["jobs"].values():
@@ -333,11 +398,12 @@ def test_what_a_workflow_runs_is_there(name):
             assert (ROOT / words[0]).is_file() and (ROOT / words[0]).stat().st_mode & 0o100
 
 
-WRITES = {
+RIGHTS = {
     ("release.yml", "pypi"): {"id-token": "write"},
+    ("docs.yml", "build"): {"contents": "read", "pages": "read"},
     ("docs.yml", "deploy"): {"id-token": "write", "pages": "write"},
 }
-"""The only jobs that may write anything."""
+"""The only jobs that may do anything but read the checkout."""
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -346,7 +412,7 @@ def test_a_workflow_may_do_no_more_than_it_must(name):
     assert workflow["permissions"] == {"contents": "read"}
     for job, content in workflow["jobs"].items():
         assert content["timeout-minutes"] <= 60
-        assert content.get("permissions", {}) == WRITES.get((name, job), {})
+        assert content.get("permissions", {}) == RIGHTS.get((name, job), {})
         for step in content["steps"]:
             action = step.get("uses")
             assert not action or re.fullmatch(r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v1", action)
@@ -385,6 +451,7 @@ def test_the_oldest_versions_are_tested_where_nothing_but_the_core_is():
     assert "--resolution lowest-direct -r pyproject.toml" in shown and "python3.10 -m venv" in shown
     tests = re.findall(r"tests/test_\w+\.py", shown)
     assert len(tests) > 30 and all((ROOT / name).is_file() for name in tests)
+    assert "tests/test_publish.py" in tests and re.search("uv pip install .* fastapi .*pytest.* uvicorn", shown)
 
 
 def test_the_security_policy_says_what_a_reporter_needs():
@@ -392,6 +459,7 @@ def test_the_security_policy_says_what_a_reporter_needs():
     assert f"{'.'.join(reet_hf.__version__.split('.')[:2])}.x" in text
     for words in ("Report a vulnerability", "working days", "trust_remote_code", "sessions", "--tokens"):
         assert words in text
+    assert "https://huggingface.co/reet/reet-base/discussions" in text  # who has no repository
 
 
 @pytest.mark.skipif(not shutil.which("git") or not (ROOT / ".git").exists(), reason="needs a git checkout")

@@ -539,7 +539,20 @@ def test_settings_are_checked_before_anything_is_loaded(capsys, monkeypatch):
         assert words in capsys.readouterr().err
 
 
-def test_served_sessions_survive_a_restart_and_a_kill(tmp_path):
+def check_that_what_is_under_way_is_answered(address, process):
+    """A request that came before the end is answered before it."""
+    text = {"context": "The visa of Ann Lee expires in June, and the order is late. " * 400, "budget": 0.3}
+    answers: list[httpx.Response] = []
+    asking = threading.Thread(target=lambda: answers.append(httpx.post(f"{address}/compress", json=text, timeout=60)))
+    asking.start()
+    time.sleep(0.5)
+    process.terminate()
+    asking.join()
+    assert answers[0].status_code == 200
+    assert process.wait(30) == 0
+
+
+def test_served_sessions_survive_a_restart_and_a_kill_and_requests_under_way_are_answered(tmp_path):
     folder = ("--sessions", str(tmp_path / "sessions"))
     body = {"query": "when does the visa expires?", "budget": 14}
     with served(tmp_path, *folder) as (address, process):
@@ -559,22 +572,8 @@ def test_served_sessions_survive_a_restart_and_a_kill(tmp_path):
         httpx.post(f"{address}/sessions/trip/messages", json={"messages": CHAT}).raise_for_status()
         process.kill()
         process.wait(30)
-    with served(tmp_path, *folder) as (address, _):
+    with served(tmp_path, *folder) as (address, process):
         assert httpx.get(f"{address}/sessions/trip").json()["messages"] == 4
+        check_that_what_is_under_way_is_answered(address, process)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert any(line.get("route") == "/sessions/{name}/compress" and line["status"] == 200 for line in lines)
-
-
-def test_requests_under_way_are_answered_before_the_end(tmp_path):
-    text = {"context": "The visa of Ann Lee expires in June, and the order is late. " * 400, "budget": 0.3}
-    with served(tmp_path, "--sessions", str(tmp_path / "sessions")) as (address, process):
-        answers: list[httpx.Response] = []
-        asking = threading.Thread(
-            target=lambda: answers.append(httpx.post(f"{address}/compress", json=text, timeout=60))
-        )
-        asking.start()
-        time.sleep(0.5)
-        process.terminate()
-        asking.join()
-        assert answers[0].status_code == 200
-        assert process.wait(30) == 0

@@ -23,7 +23,7 @@ from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.scoring.labels import prior_targets
 from reet_hf.training.arguments import parse_options, read_recipe
 from reet_hf.training.dataset import ScoringDataset, read_files
-from reet_hf.training.launch import launched_processes, published_command
+from reet_hf.training.launch import launched_processes, published_command, without_places
 from reet_hf.training.metrics import kept_evidence
 from reet_hf.training.projection import start_from_components
 from train.train_scorer import build_model, main
@@ -144,6 +144,26 @@ def test_published_command_names_no_folder_of_this_machine(tmp_path):
         "accelerate launch --cpu --num_processes 1 train/train_scorer.py train/recipes/toy.yaml "
         "--data DATA --learning_rate 1 --resume_from_checkpoint OUTPUT/checkpoint-30"
     )
+
+
+def test_published_command_and_options_hold_no_secret_and_no_path():
+    secret, home = "hf_" + "Ab1" * 11, "/ho" + "me/anna"
+    argv = ["train/train_scorer.py", "toy.yaml", "--data", "data", "--max_tokens", "512", "--seed", "3"]
+    argv += ["--hub_token", secret, "--logging_dir", f"{home}/logs", "--evaluation", f"{{{home}/chats-held: 1}}"]
+    argv += ["--deepspeed", f"{home}/zero.json", "--api_key", "k-1", "--run_name", "anna", "--push_to_hub", "true"]
+    command = published_command(argv, TrainingArguments(use_cpu=True))
+    assert command == (
+        "accelerate launch --cpu --num_processes 1 train/train_scorer.py train/recipes/toy.yaml --data DATA "
+        "--max_tokens 512 --seed 3 --evaluation '{chats-held: 1}' --deepspeed zero.json"
+    )
+    told = {
+        "evaluation": {f"{home}/a": 1.0},
+        "list": [f"{home}/b/", "https://x.org/c/d"],
+        "modules": r"x\.(a|b)",
+        "n": 2,
+    }
+    kept = {"evaluation": {"a": 1.0}, "list": ["b/", "https://x.org/c/d"], "modules": r"x\.(a|b)", "n": 2}
+    assert without_places(told) == kept
 
 
 def test_rows_for_research_only_are_refused(data):

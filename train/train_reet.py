@@ -17,8 +17,10 @@ from transformers import AutoTokenizer, set_seed
 
 from reet_hf import ReetForCompression, ReetForEntityExtraction
 from reet_hf.extraction.examples import ExtractionCollator
+from reet_hf.modeling.checkpoints import public_id
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.arguments import JointArguments, read_recipe
+from reet_hf.training.cards import CardCallback
 from reet_hf.training.dataset import VARIATION, ScoringDataset, fingerprint, read_files
 from reet_hf.training.extraction import ExtractionDataset, extraction_files, extraction_scores
 from reet_hf.training.joint import JointCollator, JointDataset
@@ -82,6 +84,7 @@ def main(argv: list[str]) -> None:
         data_collator=JointCollator(ScoringCollator.of(tokenizer, model.config), ExtractionCollator(tokenizer)),
         processing_class=tokenizer,
         compute_metrics=scoring_metrics,
+        callbacks=[CardCallback()],
         head_learning_rate=arguments.head_learning_rate,
         extractor_learning_rate=arguments.extractor_learning_rate,
     )
@@ -95,7 +98,7 @@ def main(argv: list[str]) -> None:
         prints = fingerprint(arguments.data, list(arguments.mixture))
         prints |= fingerprint(arguments.extraction_data, list(arguments.extraction_mixture))
         sources = {"initial": arguments.initial, "extractor": arguments.extractor}
-        save_run(trainer, tokenizer, arguments, metrics, prints, sources)
+        save_run(trainer, tokenizer, arguments, metrics, prints, sources, {"base": public_id(arguments.initial)})
         print(json.dumps(metrics, indent=2))
 
 

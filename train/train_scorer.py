@@ -19,11 +19,11 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, TrainingArguments
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a launched script finds `train` there
 
 from reet_hf import ReetConfig, ReetError, ReetForCompression
-from reet_hf.hub.tuned_cards import CardCallback
 from reet_hf.modeling.checkpoints import local_folder, public_id
 from reet_hf.scoring.collator import ScoringCollator
 from reet_hf.training.adapters import add_adapter
 from reet_hf.training.arguments import FineTuningArguments, ScorerArguments, read_recipe, set_options
+from reet_hf.training.cards import CardCallback
 from reet_hf.training.dataset import (
     VARIATION,
     Rows,
@@ -91,13 +91,13 @@ def hold(model: ReetForCompression, ending: str, value: float) -> None:
 
 
 def resolved(arguments: FineTuningArguments) -> tuple[FineTuningArguments, str]:
-    """The arguments with the folder of `initial`, and the Hub id that stands for it, empty if there is none.
+    """The arguments with the folder of `initial`, and its Hub id or else the encoder's; empty for a folder without one.
 
     Raises:
         ReetError: If `initial` cannot be found or is no finished run, or an adapter would have no base to name.
     """
     if not arguments.initial:
-        return arguments, ""
+        return arguments, public_id(arguments.encoder)
     try:
         folder = local_folder(arguments.initial)
     except (OSError, ValueError) as error:  # an id that is none, or nothing under it

@@ -59,37 +59,41 @@ def make_encoder(
             "or backend='torch'."
         )
     if backend == "onnx":
-        from .onnx import OnnxEncoder
+        from .onnx_encoder import OnnxEncoder
 
         return OnnxEncoder(model, precision, folder, exports)
-    from .openvino import OpenVinoEncoder
+    from .openvino_encoder import OpenVinoEncoder
 
     return OpenVinoEncoder(model, precision, folder, exports)
 
 
-def export(folder: str | Path, backend: str, output: str | Path | None = None) -> list[Path]:
+def export(
+    folder: str | Path, backend: str, output: str | Path | None = None, precision: str = "float32"
+) -> list[Path]:
     """The files of an export of a checkpoint's encoder, written to `output/<backend>`.
-
-    Exports are in float32; what computes in bfloat16 makes that of them when it loads them.
 
     Args:
         folder: Folder of the checkpoint, or its Hub id.
         backend: `"onnx"` or `"openvino"`.
         output: Default: `folder`, where the export is found when the checkpoint is loaded.
+        precision: `"float32"`, of which what computes in bfloat16 makes that when it loads it, or the backend's
+            `"int8"`.
 
     Raises:
-        ReetError: For another backend, a library that is missing, or a Hub id without `output`.
+        ReetError: For another backend or precision, a library that is missing, or a Hub id without `output`.
     """
     from .exports import write
 
-    check_choice(backend)
+    check_choice(backend, precision)
     if backend == "torch":
         raise ReetError("`backend` must be onnx or openvino to be exported, got 'torch', which reads the weights.")
+    if precision not in ("float32", "int8"):
+        raise ReetError(f"`precision` of an export must be float32 or int8, got {precision!r}; use float32.")
     if output is None and not Path(folder).is_dir():
         raise ReetError(f"`output` must name a folder, as {str(folder)!r} is none to write to; add output=FOLDER.")
     model = ReetModel.from_pretrained(folder, dtype=torch.float32).eval()
     if backend == "onnx":
-        from .onnx import FORMAT
+        from .onnx_encoder import FORMATS
     else:
-        from .openvino import FORMAT
-    return write(FORMAT, model, Path(output or folder) / backend)
+        from .openvino_encoder import FORMATS
+    return write(FORMATS[precision], model, Path(output or folder) / backend)

@@ -6,13 +6,13 @@ from ..errors import ReetError
 
 BACKENDS = {
     "torch": ("float32", "bfloat16", "float16"),
-    "onnx": ("float32",),
+    "onnx": ("float32", "int8"),
     "openvino": ("float32", "bfloat16"),
 }
 """Backends with their precisions; each also takes `auto`, the fastest that the processor computes natively.
 
-There is none in eight bits: every way that was tried changes more of what is kept than bfloat16 does, and those that
-change least are no faster, see `eval/results/LOG.md`.
+`int8` has weights in eight bits and activations in float32: smaller, not faster. With activations in eight bits too,
+every way that was tried changes more of what is kept than bfloat16 does, see `eval/results/LOG.md`.
 """
 
 

@@ -32,7 +32,7 @@ from ..modeling.modeling_reet import ReetModel
 WEIGHTS = "reet_weights"  # what an export calls the fingerprint of its weights
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "token_states"
-NEARNESS = {"float32": 0.9999, "bfloat16": 0.99}  # least cosine of a state to the model's
+NEARNESS = {"float32": 0.9999, "bfloat16": 0.99, "int8": 0.99}  # least cosine of a state to the model's
 MAKERS = ("torch", "transformers", "onnx", "onnxscript", "openvino")
 
 
@@ -146,7 +146,8 @@ def check_export(
     Raises:
         ReetError: If it is to be refused.
     """
-    way = f"make it again with `reet export --backend {form.backend}`, or delete it"
+    also = " --precision int8" if precision == "int8" else ""
+    way = f"make it again with `reet export --backend {form.backend}{also}`, or delete it"
     if marks[0] != marks[1]:
         raise ReetError(f"The export {path} was made of other weights than `model` has; {way}.")
     ids, mask = probe(model)

@@ -10,17 +10,18 @@ import ast
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 from transformers.dynamic_module_utils import get_imports, get_relative_imports
 
 from ..errors import ReetError
+from .dependencies import STANDARD, core_modules, taken_modules
 
 PACKAGE = Path(__file__).resolve().parent.parent
-ROOTS = ("modeling/configuration_reet.py", "modeling/modeling_reet.py", "pipelines/compression.py")
+ROOTS = ("modeling/configuration_reet.py", "modeling/modeling_reet.py", "pipelines/compression_pipeline.py")
 REMOTE_CODE = {
     "auto_map": {
         "AutoConfig": "configuration_reet.ReetConfig",
@@ -29,7 +30,7 @@ REMOTE_CODE = {
     },
     "custom_pipelines": {
         "reet-compression": {
-            "impl": "compression.ReetCompressionPipeline",
+            "impl": "compression_pipeline.ReetCompressionPipeline",
             "pt": ["AutoModelForTokenClassification"],
             "type": "text",
         }
@@ -49,6 +50,9 @@ OPTIONAL = (
     "training.json",
     "handler.py",
     "requirements.txt",
+    "onnx/model.onnx",
+    "onnx/model_int8.onnx",
+    "openvino/openvino_model.*",
     "README.md",
     "LICENSE",
     ".eval_results/*.yaml",
@@ -57,10 +61,29 @@ OPTIONAL = (
 _HEADER = re.compile(r"from\s+\.+[\w.]*\s+import\b")
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """The settings in a file of a saved model.
+
+    Raises:
+        ReetError: If it holds no JSON object.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ReetError(f"{path} must hold JSON, but does not ({error}); write it with save_pretrained.") from error
+    if not isinstance(settings, dict):
+        raise ReetError(f"{path} must hold a JSON object, got {str(settings)[:40]!r}; write it with save_pretrained.")
+    return settings
+
+
 def is_model(folder: Path) -> bool:
-    """Whether a folder holds a saved REET model."""
+    """Whether a folder holds a saved REET model.
+
+    Raises:
+        ReetError: If its configuration cannot be read.
+    """
     config = folder / "config.json"
-    return config.is_file() and json.loads(config.read_text(encoding="utf-8")).get("model_type") == "reet"
+    return config.is_file() and read_config(config).get("model_type") == "reet"
 
 
 def build_bundle(source: str | Path, target: str | Path, *, package: Path = PACKAGE) -> Path:
@@ -83,7 +106,7 @@ def build_bundle(source: str | Path, target: str | Path, *, package: Path = PACK
             f"`source` must be a folder with a saved model and tokenizer, but {source} has no {', '.join(missing)}; "
             "write it with save_pretrained of both."
         )
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = read_config(source / "config.json")
     if config.get("model_type") != "reet":
         raise ReetError(f"`source` must hold a model of type 'reet', but {source} has {config.get('model_type')!r}.")
     if target.exists() and any(target.iterdir()):
@@ -113,7 +136,8 @@ def travelling_modules(package: Path = PACKAGE) -> dict[str, Path]:
     """File name in the bundle to file in the package, for all modules that the models and the pipeline import.
 
     Raises:
-        ReetError: If two of them have the same file name.
+        ReetError: If two of them have the same file name, or one has that of a module of the standard library or of a
+            dependency, for which it would be taken where the folder is searched for modules first.
     """
     found: dict[str, Path] = {}
     waiting = [package / root for root in ROOTS]
@@ -125,15 +149,32 @@ def travelling_modules(package: Path = PACKAGE) -> dict[str, Path]:
                 "Modules that travel to the Hub lie in one folder and need different names, but "
                 f"{_shown(other, package)} and {_shown(path, package)} share theirs; rename one."
             )
+        if path.stem in taken_modules():
+            raise ReetError(
+                "Modules that travel to the Hub must not be named as others are: an Inference Endpoint looks for "
+                f"modules in the repository first and would import {_shown(path, package)} as {path.stem!r}; rename it."
+            )
         for _, modules in _relative_imports(path, package):
             waiting.extend(module for module in modules.values() if found.get(module.name) != module)
     return dict(sorted(found.items()))
 
 
 def requirements(package: Path = PACKAGE) -> list[str]:
-    """Third-party packages that the travelling modules import, without the optional ones, in alphabetical order."""
-    imported = {name for path in travelling_modules(package).values() for name in get_imports(path)}
-    return sorted(imported - set(sys.stdlib_module_names))
+    """What `pip install` needs for the travelling modules, without what is optional, in alphabetical order.
+
+    Raises:
+        ReetError: If a module imports what the package does not depend on.
+    """
+    known, found = core_modules(), set()
+    for path in travelling_modules(package).values():
+        for name in sorted(set(get_imports(path)) - STANDARD):
+            if name not in known:
+                raise ReetError(
+                    f"{_shown(path, package)} imports {name}, which no dependency of the package brings; add one to "
+                    "pyproject.toml, or import it where its absence is caught."
+                )
+            found.add(known[name])
+    return sorted(found)
 
 
 def flat_source(path: Path, package: Path = PACKAGE) -> str:

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
+
 from ..errors import ReetError
 from ..version import __version__
 from .adapter import build_adapter, check_adapter, is_adapter
 from .bundle import PACKAGE, build_bundle, is_model
-from .checks import check_model, check_model_card
-from .publish import check_id, publish
-from .space import build_space, check_space, is_space
+from .checks import HOME, check_exports, check_model, check_model_card, check_source
+from .output import check_output
+from .publish import check_id, check_place, publish
+from .space import SDK, build_space, check_space, is_space
 from .tuned_cards import address_card
 
 
@@ -39,12 +42,17 @@ class Kind:
     check: Callable[[Path, Path, Mapping[str, str]], list[str]]
 
 
+def check_bundle(folder: Path, source: Path, environment: Mapping[str, str]) -> list[str]:
+    """What was found true of a model's bundle, one line each; see `Kind.check`."""
+    return [*check_model_card(folder, source), *check_model(folder, environment), *check_exports(folder, source)]
+
+
 KINDS = (
     Kind("model", is_adapter, build_adapter, check_adapter),
-    Kind("model", is_model, build_bundle, lambda new, old, env: [*check_model_card(new, old), *check_model(new, env)]),
+    Kind("model", is_model, build_bundle, check_bundle),
     Kind("space", is_space, build_space, lambda new, old, env: check_space(new, env)),
 )
-HOMES = ("reet", "spaces", "eval/metrics")
+HOMES = (HOME, "spaces", "eval/metrics")
 """Folders of a checkout whose folders are repositories named as they are."""
 
 
@@ -72,14 +80,14 @@ def add_publish(commands: Any) -> argparse.ArgumentParser:
     return command
 
 
-def find_source(repo_id: str, checkout: Path = PACKAGE.parent) -> Path:
-    """The folder of this project that is published under an id.
+def find_source(repo_id: str, package: Path = PACKAGE) -> Path:
+    """The folder of this project that is published under an id: of the checkout, else of the package.
 
     Raises:
         ReetError: If there is none.
     """
     name = repo_id.split("/")[-1]
-    places = [*(checkout / home / name for home in HOMES), PACKAGE / "weights" / name]
+    places = [*(package.parent / home / name for home in HOMES), package / "weights" / name]
     for folder in places:
         if folder.is_dir():
             return folder
@@ -108,6 +116,8 @@ def kind_of(folder: Path) -> Kind:
 def run_publish(arguments: argparse.Namespace, environment: Mapping[str, str]) -> None:
     """Build, check and upload a folder; what was found and sent is told on stderr, where it is now on stdout.
 
+    Token, rights and name come first: the checks take a while.
+
     Args:
         arguments: Of the command line.
         environment: The script's `os.environ`.
@@ -117,7 +127,13 @@ def run_publish(arguments: argparse.Namespace, environment: Mapping[str, str]) -
     """
     check_id(arguments.repo_id)
     source = arguments.folder or find_source(arguments.repo_id)
+    check_source(source)
     kind = kind_of(source)
+    if arguments.output:
+        check_output(arguments.output)
+    api = HfApi()
+    if not arguments.dry_run:
+        check_place(arguments.repo_id, repo_type=kind.repo_type, branch=arguments.branch, api=api)
     with tempfile.TemporaryDirectory() as scratch:
         folder = kind.build(source, arguments.output or Path(scratch) / "repository")
         if kind.repo_type == "model":
@@ -136,10 +152,11 @@ def run_publish(arguments: argparse.Namespace, environment: Mapping[str, str]) -
                 folder,
                 arguments.repo_id,
                 repo_type=kind.repo_type,
-                space_sdk="gradio" if kind.repo_type == "space" else None,
+                space_sdk=SDK if kind.repo_type == "space" else None,
                 branch=arguments.branch,
                 tag=arguments.tag,
                 private=arguments.private,
+                api=api,
             ).to_dict()
     print(json.dumps(told, indent=2))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from ..errors import ReetError
 from ..modeling.checkpoints import ADAPTER_CONFIG, adapter_folder
+from .output import check_output
+from .publish import is_id
 
 RECORDED = ("peft_type", "base_model_name_or_path", "r", "lora_alpha", "peft_version")
 """What the merged model's record says of its adapter."""
@@ -41,7 +43,7 @@ def merge(adapter: str, output: str | Path) -> Path:
         output: New or empty folder.
 
     Raises:
-        ReetError: If `adapter` is none, its base cannot be loaded, or `output` holds something.
+        ReetError: If `adapter` is none or not to be found, its base cannot be loaded, or `output` holds something.
     """
     from transformers import AutoTokenizer
 
@@ -49,8 +51,12 @@ def merge(adapter: str, output: str | Path) -> Path:
     from .tuned_cards import write_card
 
     output = Path(output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ReetError(f"--output must be a new or empty folder, but {output} holds something; name another.")
+    check_output(output)
+    if not (Path(adapter).is_dir() or is_id(adapter)):
+        raise ReetError(
+            f"ADAPTER must be a folder or an id of the Hub, got {adapter!r}: there is no such folder, and ids are "
+            "`namespace/name`."
+        )
     try:
         source = adapter_folder(adapter)
         if source is None:

@@ -13,6 +13,7 @@ from . import space_trial
 from .checks import in_clean_process
 
 FIELDS = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "license", "short_description")
+SDK = "gradio"  # what runs the Spaces that are published here
 LONGEST_DESCRIPTION = 60  # the Hub refuses more
 FROM_CHECKOUT = "from_checkout.txt"  # names files of the checkout, a line each, that a Space carries as well
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", FROM_CHECKOUT)
@@ -61,9 +62,14 @@ def check_space(folder: Path, environment: Mapping[str, str]) -> list[str]:
         environment: That of the command, see `in_clean_process`.
 
     Raises:
-        ReetError: If a field or a file is missing, or the page does not come up.
+        ReetError: If something else than Gradio runs it, a field or a file is missing, or the page does not come up.
     """
     fields = SpaceCard.load(folder / "README.md").data.to_dict()
+    if fields.get("sdk") != SDK:
+        raise ReetError(
+            f"`sdk` in {folder / 'README.md'} must be {SDK}, got {fields.get('sdk')!r}; upload other Spaces with "
+            "`hf upload --repo-type space`."
+        )
     missing = [name for name in FIELDS if not fields.get(name)]
     if missing:
         raise ReetError(

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from .configuration_reet import ReetConfig
+from .processor import rounded
 
 SHAPES = 9  # none, lower, capitalised, capitals, digits, letters and digits, punctuation, mixed, one capital
 DISTANCES = 64  # words before and after a subject that are told apart
@@ -121,6 +122,8 @@ class ExtractionHead(nn.Module):
             return nn.utils.rnn.pad_packed_sequence(mixed, batch_first=True, total_length=known.shape[1])[0]
         # each direction by itself over padded rows, the second from their ends on: a processor has a kernel for that,
         # five times faster than the one for packed rows
+        count = known.shape[1]
+        known = functional.pad(known, (0, 0, 0, rounded(count) - count))  # for few lengths of rows
         places = torch.arange(known.shape[1], device=known.device).expand(known.shape[:2])
         inside = places < lengths[:, None]
         turned = torch.where(inside, lengths[:, None] - 1 - places, places)
@@ -130,7 +133,7 @@ class ExtractionHead(nn.Module):
             torch.lstm(row, (start, start), list(weights), True, 1, 0.0, False, False, True)[0]
             for row, weights in zip(rows, self.mixer.all_weights, strict=True)
         )
-        return torch.cat((ahead, _rows(back, turned)), -1) * inside.unsqueeze(-1)
+        return (torch.cat((ahead, _rows(back, turned)), -1) * inside.unsqueeze(-1))[:, :count]
 
     def entities(self, known: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Logits of spans by their first word and width, `(windows, words, entity_words, channels)`.

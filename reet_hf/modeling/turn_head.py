@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from .configuration_reet import ReetConfig
-from .processor import byte_product, multiplies_bfloat16
+from .processor import byte_product, multiplies_bfloat16, rounded
 
 TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the match's rarity, rarity
 UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
@@ -383,8 +383,11 @@ class TurnHead(PriorHead):
             coarse: Whether the largest product may be one of bfloat16, where that is faster.
         """
         if coarse and inner.device.type == "cpu" and multiplies_bfloat16():
-            layer, short = self.unit_mix, torch.bfloat16
-            heard = functional.linear(around.to(short), layer.weight.to(short), layer.bias.to(short)).to(inner.dtype)
+            layer, rows = self.unit_mix, len(around)
+            short = around.new_zeros(rounded(rows), *around.shape[1:], dtype=torch.bfloat16)
+            short[:rows] = around
+            heard = functional.linear(short, layer.weight.to(short.dtype), layer.bias.to(short.dtype))[:rows]
+            heard = heard.to(inner.dtype)
         else:
             heard = self.unit_mix(self.dropout(around))
         mixed = inner + functional.gelu(heard)

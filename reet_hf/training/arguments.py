@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,6 +31,8 @@ OF_ONE_START = (
     "hub_model_id",
     "seed",
 )
+SECRET = re.compile(r"(?:^|_)(?:token|key|secret|password)$")
+"""What the name of an option ends with whose value is nobody else's business."""
 
 
 def _known_losses(name: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -235,11 +238,12 @@ def recipe_options(argv: Sequence[str]) -> dict[str, Any]:
 def set_options(argv: Sequence[str], record: type = TrainingArguments) -> dict[str, Any]:
     """The options of a recipe and of the pairs after it that are fields of `record` and differ from its defaults.
 
-    Those that belong to a machine or to one start of a run are left out.
+    Those that belong to a machine or to one start of a run, and secrets, are left out.
     """
     defaults = {option.name: option.default for option in fields(record)}
     given = recipe_options(argv)
-    return {n: v for n, v in given.items() if n in defaults and n not in OF_ONE_START and v != defaults[n]}
+    told = [name for name in given if name in defaults and name not in OF_ONE_START and not SECRET.search(name)]
+    return {name: given[name] for name in told if given[name] != defaults[name]}
 
 
 def _number(value: Any) -> Any:

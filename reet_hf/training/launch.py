@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from torch import distributed
 from transformers import TrainingArguments
 
 from ..errors import ReetError
+from .arguments import OF_ONE_START, SECRET
 
 PLACES = {
     "--data": "DATA",
@@ -25,6 +27,12 @@ PLACES = {
 }
 MACHINE_OPTIONS = frozenset({name.removeprefix("--") for name in PLACES} | {"threads"})
 """Options that belong to a machine, not to a recipe."""
+LEFT_OUT = frozenset(OF_ONE_START) - {"output_dir", "resume_from_checkpoint", "seed"}
+"""Options that a published command does not show."""
+
+_PLACE = re.compile(
+    r"""(?<![\w.~:/-])(?:~\w*/|/|[A-Za-z]:[/\\])(?=[\w.~])(?:[^\s'",:;{}\[\]()]*[/\\](?=[\w.~]))?"""
+)  # up to a last part
 
 
 def launched_processes(command: list[str]) -> int:
@@ -84,7 +92,10 @@ def run_script(main: Callable[[list[str]], Any], environment: Mapping[str, str])
 
 
 def published_command(argv: Sequence[str], training: TrainingArguments) -> str:
-    """The command line of a training run with folders of this machine replaced by what they stand for.
+    """The command line of a training run as others may read it.
+
+    Folders of this machine are replaced by what they stand for, and what belongs to one start of the run is left out,
+    secrets among it.
 
     Args:
         argv: The script, its recipe and its options, as in `sys.argv`.
@@ -92,10 +103,25 @@ def published_command(argv: Sequence[str], training: TrainingArguments) -> str:
     """
     on_cpu = ["--cpu"] if training.device.type == "cpu" else []
     launch = ["accelerate", "launch", *on_cpu, "--num_processes", str(training.world_size)]
-    shown = [f"train/{Path(argv[0]).name}", f"train/recipes/{Path(argv[1]).name}", *argv[2:]]
-    for place, word in enumerate(shown[:-1]):
-        if word in PLACES:
-            shown[place + 1] = PLACES[word]
-        elif word == "--resume_from_checkpoint":
-            shown[place + 1] = f"OUTPUT/{Path(shown[place + 1]).name}"  # the step at which this run took over
+    shown = [f"train/{Path(argv[0]).name}", f"train/recipes/{Path(argv[1]).name}"]
+    for option, value in zip(argv[2::2], argv[3::2], strict=False):
+        if option in PLACES:
+            shown += [option, PLACES[option]]
+        elif option == "--resume_from_checkpoint":
+            shown += [option, f"OUTPUT/{Path(value).name}"]  # the step at which this run took over
+        elif option.lstrip("-") not in LEFT_OUT and not SECRET.search(option.lstrip("-")):
+            shown += [option, without_places(value)]
     return shlex.join([*launch, *shown])
+
+
+def without_places(told: Any) -> Any:
+    """What a run tells of itself, with the last part alone of every absolute path in it.
+
+    Args:
+        told: Text, or a record of dicts, lists and other values.
+    """
+    if isinstance(told, str):
+        return _PLACE.sub("", told)
+    if isinstance(told, Mapping):
+        return {without_places(name): without_places(value) for name, value in told.items()}
+    return [without_places(value) for value in told] if isinstance(told, (list, tuple)) else told

@@ -14,7 +14,7 @@ from transformers import Trainer
 
 from .adapters import save_adapter
 from .dataset import Rows
-from .launch import MACHINE_OPTIONS, published_command
+from .launch import MACHINE_OPTIONS, published_command, without_places
 
 LOG = ("step", "epoch", "loss", "eval_loss", "eval_kept_at_20")
 LOGGED = 25
@@ -83,7 +83,7 @@ def save_run(
             record[name] = json.loads((Path(source) / "training.json").read_text(encoding="utf-8"))
             if name != "initial" and record[name].get("initial") == record.get("initial"):
                 record[name].pop("initial", None)  # told already
-    (folder / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (folder / "training.json").write_text(json.dumps(without_places(record), indent=2) + "\n", encoding="utf-8")
     for callback in trainer.callback_handler.callbacks:
         if hasattr(callback, "on_run_saved"):
             callback.on_run_saved(folder)

@@ -48,6 +48,7 @@ def make(model: ReetModel, folder: Path) -> None:
 
 
 FORMAT = Format("openvino", ("openvino_model.xml", "openvino_model.bin"), make)
+FORMATS = {"float32": FORMAT}
 
 
 class OpenVinoEncoder(GroupedEncoder):

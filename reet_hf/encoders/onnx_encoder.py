@@ -1,4 +1,9 @@
-"""Windows read by ONNX Runtime: an encoder without PyTorch's kernels, wherever that runtime runs."""
+"""Windows read by ONNX Runtime: an encoder without PyTorch's kernels, wherever that runtime runs.
+
+In `int8` the weights of products are whole numbers of eight bits, in blocks of 16 with a scale and a zero each, and are
+multiplied as real numbers: a file a third smaller at the same speed. Activations in eight bits would be faster and
+change too much of what is kept.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,8 @@ from .exports import (
 from .grouping import GroupedEncoder
 
 OPSET = 20  # the first with the exact form of the activation GELU
+BLOCK = 16  # weights with one scale
+IN_FLOAT32 = 1  # what ONNX Runtime calls products of these weights with activations as they are
 
 
 def make(model: ReetModel, folder: Path) -> None:
@@ -63,15 +70,39 @@ def make(model: ReetModel, folder: Path) -> None:
     onnx.save(proto, folder / FORMAT.files[0])
 
 
+def make_int8(model: ReetModel, folder: Path) -> None:
+    """The same with weights in eight bits.
+
+    Raises:
+        ReetError: If the libraries that export are missing.
+    """
+    try:
+        import onnx
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    except ImportError as error:
+        raise missing(error, "onnx") from error
+    make(model, folder)
+    whole = folder / FORMAT.files[0]
+    quantizer = MatMulNBitsQuantizer(
+        onnx.load(whole), block_size=BLOCK, is_symmetric=False, accuracy_level=IN_FLOAT32, bits=8
+    )
+    with quiet():
+        quantizer.process()
+    onnx.save(quantizer.model.model, folder / INT8.files[0])
+    whole.unlink()
+
+
 FORMAT = Format("onnx", ("model.onnx",), make)
+INT8 = Format("onnx", ("model_int8.onnx",), make_int8)
+FORMATS = {"float32": FORMAT, "int8": INT8}
 
 
 class OnnxEncoder(GroupedEncoder):
-    """A `WindowEncoder` on ONNX Runtime, in float32 on the CPU, with as many threads as PyTorch has.
+    """A `WindowEncoder` on ONNX Runtime, on the CPU, with as many threads as PyTorch has.
 
     Args:
         model: Whose weights are read; in evaluation mode.
-        precision: `"float32"`, or `"auto"` for the same.
+        precision: `"float32"`, `"int8"` for weights in eight bits, or `"auto"` for float32.
         folder, exports: See `encoders.backends.make_encoder`.
 
     Raises:
@@ -90,8 +121,9 @@ class OnnxEncoder(GroupedEncoder):
         except ImportError as error:
             raise missing(error, "onnx") from error
         super().__init__(model)
-        weights = fingerprint(model)
-        path = find(FORMAT, model, weights, folder, exports)
+        self.precision = "float32" if precision == "auto" else precision
+        form, weights = FORMATS[self.precision], fingerprint(model)
+        path = find(form, model, weights, folder, exports)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -99,12 +131,12 @@ class OnnxEncoder(GroupedEncoder):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         told = self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS, "")
-        check_export(FORMAT, model, "float32", path, (weights, told), self.read)
+        check_export(form, model, self.precision, path, (weights, told), self.read)
 
     @property
     def identity(self) -> str:
         """What tells apart encoders whose states differ."""
-        return "onnx float32"
+        return f"onnx {self.precision}"
 
     def _run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         return self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))[0]
