@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -170,6 +171,21 @@ def test_weights_in_eight_bits_are_smaller_and_stay_near(encoder, model, kept, w
     )
     out = compress({"messages": MESSAGES, "query": QUESTION}, budget=0.4, keep_recent=0)
     assert "June 2027" in out["text"]
+
+
+@pytest.mark.parametrize("encoder", exported_backends()[:1])
+def test_an_export_in_eight_bits_says_nothing_and_leaves_logging_as_it_was(encoder, tiny_folder, tmp_path):
+    code = (
+        "import logging, sys\n"
+        "from reet_hf.encoders import export\n"
+        "before = logging.getLogger().level, logging.getLogger().handlers[:]\n"
+        "export(sys.argv[1], 'onnx', sys.argv[2], 'int8')\n"
+        "assert before == (logging.getLogger().level, logging.getLogger().handlers)\n"
+    )
+    command = [sys.executable, "-c", code, str(tiny_folder), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "INFO" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("encoder", exported_backends()[:1])

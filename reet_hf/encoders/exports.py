@@ -33,6 +33,7 @@ WEIGHTS = "reet_weights"  # what an export calls the fingerprint of its weights
 INPUTS = ("input_ids", "attention_mask")
 OUTPUT = "token_states"
 NEARNESS = {"float32": 0.9999, "bfloat16": 0.99, "int8": 0.99}  # least cosine of a state to the model's
+TALKATIVE = ("torch.onnx", "onnxruntime.quantization.matmul_nbits_quantizer")  # loggers of exporters
 MAKERS = ("torch", "transformers", "onnx", "onnxscript", "openvino")
 
 
@@ -70,17 +71,21 @@ def copied(model: ReetModel) -> ReetModel:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters without what they say about themselves."""
-    logger = logging.getLogger("torch.onnx")
-    level, verbosity = logger.level, transformers_logging.get_verbosity()
+    """Exporters without what they say about themselves, and without what they change of the root logger."""
+    root, verbosity = logging.getLogger(), transformers_logging.get_verbosity()
+    loggers = [root, *map(logging.getLogger, TALKATIVE)]
+    levels, handlers = [logger.level for logger in loggers], root.handlers[:]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
+        for logger in loggers[1:]:
+            logger.setLevel(logging.ERROR)
         transformers_logging.set_verbosity_error()
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+            root.handlers[:] = handlers
             transformers_logging.set_verbosity(verbosity)
 
 

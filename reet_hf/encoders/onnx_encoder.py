@@ -76,17 +76,17 @@ def make_int8(model: ReetModel, folder: Path) -> None:
     Raises:
         ReetError: If the libraries that export are missing.
     """
-    try:
-        import onnx
-        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
-    except ImportError as error:
-        raise missing(error, "onnx") from error
     make(model, folder)
     whole = folder / FORMAT.files[0]
-    quantizer = MatMulNBitsQuantizer(
-        onnx.load(whole), block_size=BLOCK, is_symmetric=False, accuracy_level=IN_FLOAT32, bits=8
-    )
     with quiet():
+        try:
+            import onnx
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+        except ImportError as error:
+            raise missing(error, "onnx") from error
+        quantizer = MatMulNBitsQuantizer(
+            onnx.load(whole), block_size=BLOCK, is_symmetric=False, accuracy_level=IN_FLOAT32, bits=8
+        )
         quantizer.process()
     onnx.save(quantizer.model.model, folder / INT8.files[0])
     whole.unlink()
