@@ -1,7 +1,7 @@
 """Windows read by ONNX Runtime: an encoder without PyTorch's kernels, wherever that runtime runs.
 
 In `int8` the weights of products are whole numbers of eight bits, in blocks of 16 with a scale and a zero each, and are
-multiplied as real numbers: a file a third smaller at the same speed. Activations in eight bits would be faster and
+multiplied as real numbers: a file a third smaller, and no faster. Activations in eight bits would be faster and
 change too much of what is kept.
 """
 
