@@ -159,6 +159,20 @@ def test_states_do_not_depend_on_what_is_read_beside_a_window(backend, model, ke
     assert encoder.read([]) == []
 
 
+@pytest.mark.parametrize("backend", exported_backends()[1:])
+@pytest.mark.parametrize(("tiles", "threads", "steady"), [(True, 1, False), (True, 2, True), (False, 1, True)])
+def test_openvino_chooses_float32_where_its_bfloat16_is_not_steady(
+    backend, tiles, threads, steady, tiny_model, tmp_path, monkeypatch
+):
+    import openvino
+
+    native = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    monkeypatch.setattr("reet_hf.encoders.openvino_encoder.multiplies_tiles", lambda: tiles)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    chosen = make_encoder(backend, tiny_model.reet, exports=tmp_path).identity
+    assert chosen == f"openvino {'bfloat16' if native and steady else 'float32'}"
+
+
 @pytest.mark.parametrize("encoder", exported_backends()[:1])
 def test_weights_in_eight_bits_are_smaller_and_stay_near(encoder, model, kept, windows, wanted, bundled, tmp_path):
     small = make_encoder(encoder, model, "int8", exports=kept)

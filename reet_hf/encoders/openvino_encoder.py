@@ -11,6 +11,7 @@ import torch
 
 from ..errors import ReetError
 from ..modeling.modeling_reet import ReetModel
+from ..modeling.processor import multiplies_tiles
 from .exports import (
     INPUTS,
     OUTPUT,
@@ -56,7 +57,8 @@ class OpenVinoEncoder(GroupedEncoder):
 
     Args:
         model: Whose weights are read; in evaluation mode.
-        precision: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 where the processor multiplies it natively.
+        precision: `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 where the processor multiplies it natively, but not
+            on one thread of a processor with AMX.
         folder, exports: See `encoders.backends.make_encoder`.
 
     Raises:
@@ -79,7 +81,9 @@ class OpenVinoEncoder(GroupedEncoder):
                 "`precision` 'bfloat16' needs a processor that multiplies it natively, which this one does not; use "
                 "precision='auto' or 'float32'."
             )
-        self.precision = precision if precision != "auto" else "bfloat16" if native else "float32"
+        # OpenVINO 2026.4 was seen to compute NaN and to crash in bfloat16 on one thread of a processor with AMX
+        steady = native and not (multiplies_tiles() and torch.get_num_threads() == 1)
+        self.precision = precision if precision != "auto" else "bfloat16" if steady else "float32"
         super().__init__(model)
         weights = fingerprint(model)
         path = find(FORMAT, model, weights, folder, exports)
