@@ -399,19 +399,20 @@ def test_a_model_of_ones_own_may_be_called_as_one_of_the_project(bundle, tmp_pat
     assert check_model_card(mine, mine) == ["all 0 numbers of the card were measured"]
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
-def test_exports_travel_with_the_weights_that_they_are_of(tiny_folder, tmp_path, backend):
+@pytest.mark.parametrize(("backend", "precision"), [("onnx", "float32"), ("onnx", "int8"), ("openvino", "float32")])
+def test_exports_travel_with_the_weights_that_they_are_of(tiny_folder, tmp_path, backend, precision):
     pytest.importorskip(backend)
     source = copied(tiny_folder, tmp_path / "source")
-    written = {path.relative_to(source).as_posix() for path in export(source, backend)}
+    written = {path.relative_to(source).as_posix() for path in export(source, backend, precision=precision)}
     folder = build_bundle(source, tmp_path / "bundle")
     assert written <= files_in(folder).keys()
     (line,) = check_exports(folder, source)
     assert line.startswith(f"its exports are of its weights: {backend}/")
+    way = f"{backend} --precision int8" if precision == "int8" else backend
     other = ReetForCompression.from_pretrained(folder)
     next(other.reet.parameters()).data += 1
     other.save_pretrained(folder)
-    with pytest.raises(ReetError, match=f"must be an export of the weights.* reet export {source} --backend {backend}"):
+    with pytest.raises(ReetError, match=f"must be an export of the weights.* reet export {source} --backend {way}"):
         check_exports(folder, source)
 
 

@@ -87,13 +87,16 @@ def export(
     check_choice(backend, precision)
     if backend == "torch":
         raise ReetError("`backend` must be onnx or openvino to be exported, got 'torch', which reads the weights.")
-    if precision not in ("float32", "int8"):
-        raise ReetError(f"`precision` of an export must be float32 or int8, got {precision!r}; use float32.")
     if output is None and not Path(folder).is_dir():
         raise ReetError(f"`output` must name a folder, as {str(folder)!r} is none to write to; add output=FOLDER.")
-    model = ReetModel.from_pretrained(folder, dtype=torch.float32).eval()
     if backend == "onnx":
         from .onnx_encoder import FORMATS
     else:
         from .openvino_encoder import FORMATS
+    if precision not in FORMATS:
+        raise ReetError(
+            f"`precision` of an export for {backend} must be {' or '.join(FORMATS)}, got {precision!r}; use float32: "
+            "what computes in another precision makes that of it when it is loaded."
+        )
+    model = ReetModel.from_pretrained(folder, dtype=torch.float32).eval()
     return write(FORMATS[precision], model, Path(output or folder) / backend)

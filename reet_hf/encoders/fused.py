@@ -13,12 +13,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
-from transformers import BertModel
 
 from ..modeling.modeling_reet import ReetModel
-from ..modeling.processor import multiplies_tiles, rounded
-
-_OPERATIONS = ("_linear_pointwise", "_reorder_linear_weight")
+from ..modeling.processor import multiplies_tiles, rounded_rows
 
 
 class _Layer(NamedTuple):
@@ -43,9 +40,9 @@ class FusedBert:
         encoder: Any = model.encoder
         self.heads, self.epsilon = encoder.config.num_attention_heads, encoder.config.layer_norm_eps
         embeddings = encoder.embeddings
-        self.words = _rounded(embeddings.word_embeddings.weight)
+        self.words = _in_bfloat16(embeddings.word_embeddings.weight)
         # the type of a window's tokens is the first one
-        self.places = _rounded(embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0])
+        self.places = _in_bfloat16(embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0])
         self.norm = _pair(embeddings.LayerNorm)
         self.layers = [self._layer(layer) for layer in encoder.encoder.layer]
         self.projection = None if model.projection is None else _product(model.projection)
@@ -55,11 +52,11 @@ class FusedBert:
         attention, joined = layer.attention.self, layer.attention.output
         width = attention.query.out_features // self.heads
         parts = (attention.query, attention.key, attention.value)
-        scales = (width**-0.5, 1.0, 1.0)  # a power of two or not: scaled before it is rounded
+        scales = (width**-0.5, 1.0, 1.0)  # of queries, before they are rounded
         weights = torch.cat([scale * part.weight for scale, part in zip(scales, parts, strict=True)])
         biases = torch.cat([scale * part.bias for scale, part in zip(scales, parts, strict=True)])
         return _Layer(
-            (_reordered(weights), _rounded(biases)),
+            (reordered(weights), _in_bfloat16(biases)),
             _product(joined.dense),
             _pair(joined.LayerNorm),
             _product(layer.intermediate.dense),
@@ -68,7 +65,7 @@ class FusedBert:
         )
 
     def read(self, ids: torch.Tensor, places: torch.Tensor, borders: Sequence[int]) -> torch.Tensor:
-        """States of shape `(tokens, width)`.
+        """States of shape `(tokens, width)`, in bfloat16.
 
         Args:
             ids: Vocabulary ids of all windows, of shape `(tokens,)`.
@@ -77,7 +74,7 @@ class FusedBert:
         """
         product = torch.ops.mkldnn._linear_pointwise
         tokens = len(ids)
-        added = (0, rounded(tokens) - tokens)  # rows, each a window of nothing that no token attends to
+        added = (0, rounded_rows(tokens) - tokens)  # rows of padding, which no token attends to
         ids, places = functional.pad(ids, added), functional.pad(places, added)
         embedded = functional.embedding(ids, self.words) + functional.embedding(places, self.places)
         states = self._normal(embedded, self.norm)
@@ -86,8 +83,9 @@ class FusedBert:
             states = self._normal(product.binary(joined, states, *layer.joined, "add"), layer.first_norm)
             widened = product(states, *layer.widened, "gelu", [], "none")
             states = self._normal(product.binary(widened, states, *layer.narrowed, "add"), layer.second_norm)
-        states = states[:tokens]
-        return states if self.projection is None else product(states, *self.projection, "none", [], "")
+        if self.projection is not None:
+            states = product(states, *self.projection, "none", [], "")
+        return states[:tokens]
 
     def _normal(self, states: torch.Tensor, weights: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return functional.layer_norm(states, states.shape[-1:], *weights, self.epsilon)
@@ -125,27 +123,24 @@ def one_kernel(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> t
 
 
 def fuses(model: ReetModel) -> bool:
-    """Whether an encoder is one that `FusedBert` reads as it would itself, and PyTorch has what that needs."""
-    encoder = model.encoder
-    operations = all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
-    if type(encoder) is not BertModel or model.device.type != "cpu" or not operations:
-        return False
-    config = encoder.config
-    plain = not config.is_decoder and getattr(config, "position_embedding_type", "absolute") == "absolute"
-    return plain and config.hidden_act == "gelu" and torch.backends.mkldnn.is_available()
+    """Whether an encoder is one that `FusedBert` is written for, on the CPU."""
+    config = model.encoder.config
+    plain = config.model_type == "bert" and not config.is_decoder and config.hidden_act == "gelu"
+    return plain and model.device.type == "cpu"
 
 
-def _rounded(weights: torch.Tensor) -> torch.Tensor:
+def _in_bfloat16(weights: torch.Tensor) -> torch.Tensor:
     return weights.detach().to(torch.bfloat16).clone()
 
 
-def _reordered(weights: torch.Tensor) -> torch.Tensor:
-    return torch.ops.mkldnn._reorder_linear_weight(_rounded(weights), None)
+def reordered(weights: torch.Tensor) -> torch.Tensor:
+    """Weights of shape `(out, in)` in bfloat16, in the order in which oneDNN reads them."""
+    return torch.ops.mkldnn._reorder_linear_weight(_in_bfloat16(weights), None)
 
 
 def _product(layer: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return _reordered(layer.weight), _rounded(layer.bias)
+    return reordered(layer.weight), _in_bfloat16(layer.bias)
 
 
 def _pair(norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    return _rounded(norm.weight), _rounded(norm.bias)
+    return _in_bfloat16(norm.weight), _in_bfloat16(norm.bias)

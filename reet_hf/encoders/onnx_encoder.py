@@ -8,6 +8,7 @@ change too much of what is kept.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,8 +36,8 @@ BLOCK = 16  # weights with one scale
 IN_FLOAT32 = 1  # what ONNX Runtime calls products of these weights with activations as they are
 
 
-def make(model: ReetModel, folder: Path) -> None:
-    """An encoder as one file of any number of windows of any length, see `exports.Format`.
+def exported(model: ReetModel) -> Any:
+    """An encoder as an `onnx.ModelProto` for any number of windows of any length.
 
     Attention is written out: its fused form is exported with a check for rows of padding alone, which takes a fifth of
     the time.
@@ -67,7 +68,16 @@ def make(model: ReetModel, folder: Path) -> None:
         raise ReetError("`backend` 'onnx' needs a PyTorch whose `torch.onnx.export` returns a program; update PyTorch.")
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {WEIGHTS: fingerprint(model)})
-    onnx.save(proto, folder / FORMAT.files[0])
+    return proto
+
+
+def make(model: ReetModel, folder: Path) -> None:
+    """An encoder as one file, see `exports.Format`.
+
+    Raises:
+        ReetError: If the libraries that export are missing.
+    """
+    (folder / FORMAT.files[0]).write_bytes(exported(model).SerializeToString())
 
 
 def make_int8(model: ReetModel, folder: Path) -> None:
@@ -76,20 +86,15 @@ def make_int8(model: ReetModel, folder: Path) -> None:
     Raises:
         ReetError: If the libraries that export are missing.
     """
-    make(model, folder)
-    whole = folder / FORMAT.files[0]
+    proto = exported(model)
     with quiet():
         try:
-            import onnx
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
         except ImportError as error:
             raise missing(error, "onnx") from error
-        quantizer = MatMulNBitsQuantizer(
-            onnx.load(whole), block_size=BLOCK, is_symmetric=False, accuracy_level=IN_FLOAT32, bits=8
-        )
+        quantizer = MatMulNBitsQuantizer(proto, block_size=BLOCK, is_symmetric=False, accuracy_level=IN_FLOAT32, bits=8)
         quantizer.process()
-    onnx.save(quantizer.model.model, folder / INT8.files[0])
-    whole.unlink()
+    (folder / INT8.files[0]).write_bytes(quantizer.model.model.SerializeToString())
 
 
 FORMAT = Format("onnx", ("model.onnx",), make)

@@ -23,7 +23,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from ..modeling.modeling_reet import ReetModel
 from ..modeling.processor import multiplies_bfloat16
 from .choices import check_choice
-from .fused import FusedBert, fuses, whole_products
+from .fused import FusedBert, fuses, reordered, whole_products
 
 PACKED = "reet_packed"
 _PROBE = ((5, 6, 7), (8, 9))  # windows that show whether an encoder can be packed
@@ -114,7 +114,7 @@ class ReorderedLinear(nn.Module):
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach().clone(), None)
+        self.weight = reordered(layer.weight)
         self.bias = layer.bias
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

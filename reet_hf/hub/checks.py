@@ -27,7 +27,12 @@ DIGEST = re.compile(r"[0-9a-f]{16,}")
 TOLERANCE = 1e-3
 SECONDS = 600
 HOME = "reet"  # the folder of a checkout with this project's models
-EXPORTS = ("onnx/model.onnx", "openvino/openvino_model.xml")  # what a backend opens, if it lies in a model's folder
+EXPORTS = {
+    "onnx/model.onnx": "onnx",
+    "onnx/model_int8.onnx": "onnx --precision int8",
+    "openvino/openvino_model.xml": "openvino",
+}
+"""What a backend opens, if it lies in a model's folder, and what `reet export --backend` makes it for."""
 SETTINGS = {
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -142,7 +147,7 @@ def check_exports(folder: Path, source: Path) -> list[str]:
         if mark not in (folder / name).read_bytes():
             raise ReetError(
                 f"{source / name} must be an export of the weights beside it, but is of others; make it again: "
-                f"reet export {source} --backend {name.split('/')[0]}"
+                f"reet export {source} --backend {EXPORTS[name]}"
             )
     return [f"its exports are of its weights: {', '.join(found)}"]
 

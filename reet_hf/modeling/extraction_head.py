@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from .configuration_reet import ReetConfig
-from .processor import rounded
+from .processor import rounded_rows
 
 SHAPES = 9  # none, lower, capitalised, capitals, digits, letters and digits, punctuation, mixed, one capital
 DISTANCES = 64  # words before and after a subject that are told apart
@@ -123,7 +123,7 @@ class ExtractionHead(nn.Module):
         # each direction by itself over padded rows, the second from their ends on: a processor has a kernel for that,
         # five times faster than the one for packed rows
         count = known.shape[1]
-        known = functional.pad(known, (0, 0, 0, rounded(count) - count))  # for few lengths of rows
+        known = functional.pad(known, (0, 0, 0, rounded_rows(count) - count))  # for few lengths of rows
         places = torch.arange(known.shape[1], device=known.device).expand(known.shape[:2])
         inside = places < lengths[:, None]
         turned = torch.where(inside, lengths[:, None] - 1 - places, places)

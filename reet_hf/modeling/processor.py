@@ -34,7 +34,7 @@ def _has(names: tuple[str, ...]) -> bool:
     return any(told.get(name) for name in names)
 
 
-def rounded(rows: int) -> int:
+def rounded_rows(rows: int) -> int:
     """The least number of rows, not below `rows`, of which there are eight to each doubling.
 
     For a number of rows that it has not seen oneDNN writes machine code anew, which takes longer than a product of

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from .configuration_reet import ReetConfig
-from .processor import byte_product, multiplies_bfloat16, rounded
+from .processor import byte_product, multiplies_bfloat16, rounded_rows
 
 TOKEN_FEATURES = 5  # highest cosine, cosine to the mean query, word match, the match's rarity, rarity
 UNIT_FEATURES = 5  # late-interaction mean, lexical coverage, coverage by length, mean cosine, log length
@@ -384,7 +384,7 @@ class TurnHead(PriorHead):
         """
         if coarse and inner.device.type == "cpu" and multiplies_bfloat16():
             layer, rows = self.unit_mix, len(around)
-            short = around.new_zeros(rounded(rows), *around.shape[1:], dtype=torch.bfloat16)
+            short = around.new_zeros(rounded_rows(rows), *around.shape[1:], dtype=torch.bfloat16)
             short[:rows] = around
             heard = functional.linear(short, layer.weight.to(short.dtype), layer.bias.to(short.dtype))[:rows]
             heard = heard.to(inner.dtype)
